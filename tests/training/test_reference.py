@@ -1,0 +1,134 @@
+"""The tutorial, to the letter: against what TensorFlow 2.21 computed with the tutorial's own cifar10.py.
+
+`reference/tensorflow.npz` holds its results on fixed pictures; pictures and weights are drawn again here.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from training.distortions import adjust, inputs, standardize
+from training.loader import Batch
+from training.network import Network, losses
+from training.recipe import RECIPES
+from training.schedule import learning_rate
+from training.step import TrainingStep
+
+RECIPE = RECIPES["tutorial"]
+CPU = torch.device("cpu")
+WEIGHTS = [  # name in TensorFlow, TensorFlow's shape, scale; in the order in which they are drawn
+    ("conv1/weights", (5, 5, 3, 64), 0.05),
+    ("conv1/biases", (64,), 0.1),
+    ("conv2/weights", (5, 5, 64, 64), 0.05),
+    ("conv2/biases", (64,), 0.1),
+    ("local3/weights", (2304, 384), 0.04),
+    ("local3/biases", (384,), 0.1),
+    ("local4/weights", (384, 192), 0.04),
+    ("local4/biases", (192,), 0.1),
+    ("softmax_linear/weights", (192, 10), 1 / 192),
+    ("softmax_linear/biases", (10,), 0.1),
+]
+
+
+@dataclass
+class Reference:
+    expected: dict[str, NDArray[np.float32]]
+    images: Tensor  # uint8 [16, 3, 32, 32]
+    labels: Tensor
+    network: Network
+
+    def batch(self) -> Batch:
+        return Batch(inputs(self.images, 24), self.labels)
+
+
+@pytest.fixture
+def reference() -> Reference:
+    expected = dict(np.load(Path(__file__).parent / "reference" / "tensorflow.npz"))
+    rng = np.random.RandomState(int(expected["seed"]))
+    low = rng.randint(0, 256, size=(16, 8, 8, 3)).repeat(4, axis=1).repeat(4, axis=2)
+    images = (low + rng.randint(-20, 21, size=(16, 32, 32, 3))).clip(0, 255).astype(np.uint8)
+    images[-1] = 127
+    labels = rng.randint(0, 10, size=16)
+    network = Network(RECIPE, classes=10)
+    parameters = dict(network.named_parameters())
+    for name, shape, scale in WEIGHTS:
+        values = torch.from_numpy((rng.standard_normal(shape) * scale).astype(np.float32))
+        with torch.no_grad():
+            parameters[ours(name)].copy_(to_ours(values))
+    np.testing.assert_array_equal(images, expected["images"])
+    np.testing.assert_array_equal(labels, expected["labels"])
+    return Reference(expected, torch.from_numpy(images).permute(0, 3, 1, 2), torch.from_numpy(labels), network)
+
+
+def ours(name: str) -> str:
+    return name.replace("/weights", ".weight").replace("/biases", ".bias")
+
+
+def to_ours(values: Tensor) -> Tensor:
+    """TensorFlow's layout to PyTorch's: [height, width, in, out] and [in, out] have the outputs last."""
+    return values.permute(3, 2, 0, 1) if values.dim() == 4 else values.T if values.dim() == 2 else values
+
+
+def test_evaluation_preprocessing(reference: Reference) -> None:
+    found = inputs(reference.images, 24).permute(0, 2, 3, 1)
+    np.testing.assert_allclose(found, reference.expected["standardized"], atol=1e-5)
+
+
+def test_distortions(reference: Reference) -> None:
+    crops = reference.images[:, :, 4:28, 4:28].float()
+    brightness = torch.from_numpy(reference.expected["brightness_delta"])
+    contrast = torch.from_numpy(reference.expected["contrast_factor"])
+    found = standardize(adjust(crops, brightness, contrast).flip(3)).permute(0, 2, 3, 1)
+    np.testing.assert_allclose(found[:-1], reference.expected["distorted"][:-1], atol=1e-5)
+    # The last picture is constant, so ours is 0; TensorFlow kept rounding errors, which the smallest deviation divides.
+    np.testing.assert_allclose(found[-1], reference.expected["distorted"][-1], atol=3e-3)
+
+
+@pytest.mark.parametrize("training", [True, False], ids=["while training", "in evaluation"])
+def test_logits(reference: Reference, training: bool) -> None:
+    with torch.set_grad_enabled(training):
+        found = reference.network(reference.batch().images).detach()
+    np.testing.assert_allclose(found, reference.expected["logits"], atol=1e-5)
+
+
+def test_losses(reference: Reference) -> None:
+    batch = reference.batch()
+    found = losses(reference.network, reference.network(batch.images), batch.labels, RECIPE.weight_decay)
+    terms = [found.local3_weight_loss.item(), found.local4_weight_loss.item(), found.cross_entropy.item()]
+    assert list(reference.expected["loss_term_names"]) == ["local3/weight_loss", "local4/weight_loss", "cross_entropy"]
+    np.testing.assert_allclose(terms, reference.expected["loss_terms"], atol=1e-5)
+    np.testing.assert_allclose(found.total.item(), reference.expected["total_loss"], atol=1e-5)
+
+
+def test_gradients(reference: Reference) -> None:
+    batch = reference.batch()
+    losses(reference.network, reference.network(batch.images), batch.labels, RECIPE.weight_decay).total.backward()
+    gradients = {name: parameter.grad for name, parameter in reference.network.named_parameters()}
+    found = [gradients[ours(name)].norm().item() for name in reference.expected["grad_names"]]  # type: ignore[union-attr]
+    np.testing.assert_allclose(found, reference.expected["grad_norms"], rtol=1e-4)
+
+
+def test_five_steps(reference: Reference) -> None:
+    step = TrainingStep(reference.network, RECIPE, pictures=50_000, device=CPU, precision="fp32")
+    batch = reference.batch()
+    found = [step(batch).total.item() for _ in range(5)]
+    np.testing.assert_allclose(found, reference.expected["losses_5_steps"], atol=1e-5)
+    with torch.no_grad():
+        raw, averaged = step.network(batch.images), step.averages.network(batch.images)
+    np.testing.assert_allclose(raw, reference.expected["logits_after_5_steps"], atol=1e-4)
+    np.testing.assert_allclose(averaged, reference.expected["ema_logits_after_5_steps"], atol=1e-4)
+    averages = dict(step.averages.network.named_parameters())
+    norms = [averages[ours(name)].norm().item() for name, _, _ in WEIGHTS]
+    np.testing.assert_allclose(norms, reference.expected["ema_norms_after_5_steps"], rtol=1e-5)
+
+
+def test_learning_rates(reference: Reference) -> None:
+    steps = reference.expected["lr_steps"]
+    found = np.array([learning_rate(RECIPE, pictures=50_000, step=int(step)) for step in steps])
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, reference.expected["lr"])

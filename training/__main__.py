@@ -1,0 +1,180 @@
+"""The command line: parses, calls, and turns errors into one sentence and an exit status."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from training import commands
+from training.dataset import DATASETS
+from training.device import DEVICES, PRECISIONS
+from training.errors import Stopped, UserError
+from training.recipe import RECIPES
+
+PROGRAM = "python -m training"
+EXIT_STATUS = """exit status: 0 done, 1 the model diverged, 2 something to mend (the last line says what), 3 no network,
+128 + the signal's number when stopped by it"""
+
+
+def main(arguments: Sequence[str]) -> int:
+    args = parser().parse_args(arguments)
+    try:
+        args.command(args)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return error.status
+    except Stopped as stopped:
+        again = [argument for argument in arguments if argument not in ("--resume", "--overwrite")]
+        print(f"{stopped} To go on: {PROGRAM} {shlex.join([*again, '--resume'])}", file=sys.stderr)
+        return stopped.status
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(
+        PROGRAM, description="Train the CIFAR-10 network, evaluate it.", epilog=EXIT_STATUS
+    )
+    subcommands = top.add_subparsers(required=True, metavar="COMMAND")
+    _fetch(subcommands)
+    _train(subcommands)
+    _eval(subcommands)
+    return top
+
+
+def _fetch(subcommands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = subcommands.add_parser(
+        "fetch", help="get the data", description="Get the data set, if it isn't there yet."
+    )
+    _data_flags(command, "the data set to get", default="cifar10")
+    command.add_argument("--sample", type=Path, metavar="FILE", help="also write one test picture to FILE, as a PNG")
+    command.set_defaults(command=commands.fetch)
+
+
+def _train(subcommands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = subcommands.add_parser(
+        "train",
+        help="train a network",
+        description="Train a network. A checkpoint is saved every 1,000 steps, at the end, and on SIGTERM and Ctrl-C.",
+        epilog="With --resume, what is not given is taken from the run itself.",
+    )
+    recipe = RECIPES[commands.DEFAULT_RECIPE]
+    add = command.add_argument
+    add("--recipe", choices=sorted(RECIPES), help=f"which recipe to follow (default: {recipe.name})")
+    add("--steps", type=_positive_int, help=f"updates in all (default: the recipe's; tutorial: {recipe.steps})")
+    add(
+        "--batch-size",
+        type=_positive_int,
+        help=f"pictures an update (default: the recipe's; tutorial: {recipe.batch_size})",
+    )
+    add(
+        "--learning-rate",
+        type=_positive_float,
+        help=f"the first learning rate (default: the recipe's; tutorial: {recipe.learning_rate})",
+    )
+    _data_flags(command, f"what to train on (default: {commands.DEFAULT_DATA})", default=None)
+    _run_dir_flag(command)
+    _device_flag(command)
+    add("--precision", choices=PRECISIONS, default="auto", help="auto: bf16 where the device has it (default: auto)")
+    add(
+        "--seed",
+        type=_natural_number,
+        help=f"decides initial weights, the pictures' order and distortions (default: {commands.DEFAULT_SEED})",
+    )
+    add(
+        "--eval-every",
+        type=_natural_number,
+        default=5_000,
+        metavar="STEPS",
+        help="evaluate this often, and at the end; 0: at the end alone (default: %(default)s)",
+    )
+    existing = command.add_mutually_exclusive_group()
+    existing.add_argument("--resume", action="store_true", help="go on with the run in --run-dir, if there is one")
+    existing.add_argument("--overwrite", action="store_true", help="delete the run in --run-dir and start again")
+    command.set_defaults(command=commands.train)
+
+
+def _eval(subcommands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = subcommands.add_parser(
+        "eval",
+        help="measure a run's accuracy",
+        description="Precision @ 1 over the whole test split, each picture once, with the averaged weights of the "
+        "run's newest checkpoint; printed, and written to eval.json in the run's directory.",
+    )
+    _run_dir_flag(command)
+    _data_dir_flag(command)
+    _device_flag(command)
+    command.add_argument(
+        "--watch", action="store_true", help="evaluate every new checkpoint, until the training has done its last step"
+    )
+    command.add_argument(
+        "--interval",
+        type=_positive_float,
+        default=5.0,
+        metavar="SECONDS",
+        help="with --watch: how often to look for a new checkpoint (default: %(default)s)",
+    )
+    command.set_defaults(command=commands.evaluate)
+
+
+def _data_flags(command: argparse.ArgumentParser, text: str, default: str | None) -> None:
+    suffix = f" (default: {default})" if default else ""
+    command.add_argument("--data", choices=DATASETS, default=default, help=text + suffix)
+    _data_dir_flag(command)
+
+
+def _data_dir_flag(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--data-dir",
+        type=Path,
+        help="the folder that holds cifar-10-batches-bin, or is to hold it (default: $CIFAR10_DIR, else data)",
+    )
+
+
+def _run_dir_flag(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--run-dir", type=Path, default=Path("runs/tutorial"), help="the run's directory (default: %(default)s)"
+    )
+
+
+def _device_flag(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--device",
+        choices=DEVICES,
+        default="auto",
+        help="auto: CUDA where there is a GPU, else the CPU (default: auto)",
+    )
+
+
+def _natural_number(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise ValueError
+    return number
+
+
+def _positive_int(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
+
+
+def _positive_float(text: str) -> float:
+    number = float(text)
+    if not number > 0:
+        raise ValueError
+    return number
+
+
+# argparse puts these names into its sentence: "invalid positive whole number value: '-3'".
+_natural_number.__name__ = "whole number"
+_positive_int.__name__ = "positive whole number"
+_positive_float.__name__ = "positive number"
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

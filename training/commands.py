@@ -1,0 +1,103 @@
+"""What each command does, in the order in which it does it."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+from training import dataset as datasets
+from training import download, evaluation
+from training.dataset import Dataset
+from training.device import choose_device, choose_precision, describe
+from training.loop import Run, Settings
+from training.provenance import libraries, now, source_revision
+from training.recipe import RECIPES, Recipe, from_dict
+from training.run_directory import RunDirectory
+from training.sample import write_sample
+
+DEFAULT_RECIPE = "tutorial"
+DEFAULT_DATA = "cifar10"
+DEFAULT_SEED = 0
+
+
+def fetch(args: argparse.Namespace) -> None:
+    if args.sample is None and args.data == "cifar10":
+        download.fetch(args.data_dir)
+    elif args.sample is not None:
+        label = write_sample(_load(args.data, args.data_dir), args.sample)
+        print(f"Wrote a test picture, labelled {label}, to {args.sample}.")
+
+
+def train(args: argparse.Namespace) -> None:
+    run_dir = RunDirectory(args.run_dir)
+    run_dir.open_for_training(resume=args.resume, overwrite=args.overwrite)
+    before = run_dir.description() if args.resume else None
+    device = choose_device(args.device)
+    settings = Settings(
+        recipe=_recipe(args, before),
+        seed=_given(args.seed, before, "seed", DEFAULT_SEED),
+        device=device,
+        precision=choose_precision(args.precision, device),
+        eval_every=args.eval_every,
+    )
+    dataset = _load(_given(args.data, before, "dataset", DEFAULT_DATA), args.data_dir)
+    run = Run(settings, dataset, run_dir)
+    if args.overwrite:
+        run_dir.empty()
+    run.restore()
+    run_dir.describe(_description(settings, dataset))
+    print(
+        f"Training recipe {settings.recipe.name} on {dataset.name} for {settings.recipe.steps} steps, from step "
+        f"{run.step.updates_done}, in {settings.precision} on {describe(device)}, into {run_dir.path}.",
+        flush=True,
+    )
+    run.train()
+
+
+def evaluate(args: argparse.Namespace) -> None:
+    run_dir = RunDirectory(args.run_dir)
+    dataset = _load(run_dir.trained()["dataset"], args.data_dir)
+    device = choose_device(args.device)
+    if args.watch:
+        for found in evaluation.watch(run_dir, dataset, device, args.interval):
+            print(f"{found.sentence()}\n{found.table()}", flush=True)
+    else:
+        found = evaluation.evaluate_newest(run_dir, dataset, device)
+        print(f"{found.sentence()}\n{found.table()}\nWritten to {run_dir.path / 'eval.json'}.")
+
+
+def _load(name: str, data_dir: Path | None) -> Dataset:
+    return datasets.load(name, download.fetch(data_dir) if name == "cifar10" else data_dir)
+
+
+def _recipe(args: argparse.Namespace, before: dict[str, Any] | None) -> Recipe:
+    """The recipe asked for, or that of the run that is resumed, with what was given on the command line."""
+    resumed = from_dict(before["recipe"]) if before else None
+    recipe = resumed if resumed and args.recipe in (None, resumed.name) else RECIPES[args.recipe or DEFAULT_RECIPE]
+    return recipe.with_changes(steps=args.steps, batch_size=args.batch_size, learning_rate=args.learning_rate)
+
+
+def _given(value: Any, before: dict[str, Any] | None, key: str, default: Any) -> Any:
+    if value is not None:
+        return value
+    return before[key] if before else default
+
+
+def _description(settings: Settings, dataset: Dataset) -> dict[str, Any]:
+    """The content of recipe.json."""
+    return {
+        "recipe": settings.recipe.as_dict(),
+        "seed": settings.seed,
+        "dataset": dataset.name,
+        "class_names": list(dataset.class_names),
+        "training_pictures": len(dataset.train),
+        "precision": settings.precision,
+        "device": describe(settings.device),
+        "command": shlex.join(["python", "-m", "training", *sys.argv[1:]]),
+        "started": now(),
+        "source_revision": source_revision(),
+        "libraries": libraries(["torch", "torchvision", "numpy"]),
+    }

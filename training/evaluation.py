@@ -1,0 +1,127 @@
+"""Evaluating a run with its averaged weights: once, or every new checkpoint while it trains (the tutorial's
+cifar10_eval.py, which restored the averages the same way)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from training.accuracy import Accuracy, measure
+from training.checkpoint import Checkpoint
+from training.dataset import Dataset
+from training.errors import UserError
+from training.network import Network
+from training.provenance import now
+from training.recipe import Recipe, from_dict
+from training.run_directory import RunDirectory
+from training.summaries import EvaluationSummaries
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    step: int
+    accuracy: Accuracy
+    class_names: tuple[str, ...]
+
+    def sentence(self) -> str:
+        correct, pictures = sum(self.accuracy.correct), sum(self.accuracy.pictures)
+        return f"step {self.step}: precision @ 1 = {self.accuracy.overall:.4f} ({correct} of {pictures} test pictures)"
+
+    def table(self) -> str:
+        """One line a class."""
+        width = max(len(name) for name in self.class_names)
+        rows = self.accuracy.per_class(self.class_names).items()
+        return "\n".join(f"  {name:<{width}}  {accuracy:.4f}" for name, accuracy in rows)
+
+
+class Evaluator:
+    """Evaluates networks of one run on the test split, and writes what it finds into the run's directory."""
+
+    def __init__(self, run_dir: RunDirectory, dataset: Dataset, device: torch.device) -> None:
+        self._run_dir, self._dataset, self._device = run_dir, dataset, device
+        self._fingerprint = dataset.test.sha256()
+        self._summaries = EvaluationSummaries(run_dir.path)
+
+    def evaluate(self, network: Network, step: int) -> Evaluation:
+        """`network` is on the device and holds the averaged weights after `step` updates."""
+        class_names = self._dataset.class_names
+        accuracy = measure(network, self._dataset.test, len(class_names), self._device)
+        evaluation = Evaluation(step, accuracy, class_names)
+        self._summaries.write(step, accuracy.overall)
+        self._run_dir.write_json("eval.json", self._as_dict(evaluation))
+        return evaluation
+
+    def close(self) -> None:
+        self._summaries.close()
+
+    def _as_dict(self, evaluation: Evaluation) -> dict[str, Any]:
+        accuracy = evaluation.accuracy
+        return {
+            "step": evaluation.step,
+            "precision_at_1": accuracy.overall,
+            "correct": sum(accuracy.correct),
+            "pictures": sum(accuracy.pictures),
+            "per_class": accuracy.per_class(evaluation.class_names),
+            "weights": "averaged",
+            "dataset": self._dataset.name,
+            "split": "test",
+            "data_sha256": self._fingerprint,
+            "evaluated": now(),
+        }
+
+
+def averaged_network(state: dict[str, Any], classes: int, device: torch.device) -> tuple[Network, Recipe]:
+    """The network with the averaged weights of a checkpoint's state, on the device, and its recipe."""
+    recipe = from_dict(state["recipe"])
+    network = Network(recipe, classes)
+    network.load_state_dict(state["averages"])
+    network = network.requires_grad_(False).to(device).to(memory_format=torch.channels_last)
+    return network, recipe
+
+
+def newest_checkpoint(run_dir: RunDirectory) -> tuple[Checkpoint, dict[str, Any]]:
+    """Raises UserError where the run has none."""
+    newest = run_dir.checkpoints.load_newest()
+    if newest is None:
+        raise UserError(f"{run_dir.path} has no checkpoint yet; wait for the first, or train it further with --resume.")
+    return newest
+
+
+def evaluate_newest(run_dir: RunDirectory, dataset: Dataset, device: torch.device) -> Evaluation:
+    """Evaluates the run's newest checkpoint. Raises UserError where it has none."""
+    checkpoint, state = newest_checkpoint(run_dir)
+    evaluator = Evaluator(run_dir, dataset, device)
+    network, _ = averaged_network(state, len(dataset.class_names), device)
+    evaluation = evaluator.evaluate(network, checkpoint.step)
+    evaluator.close()
+    return evaluation
+
+
+def watch(run_dir: RunDirectory, dataset: Dataset, device: torch.device, interval: float) -> Iterator[Evaluation]:
+    """Evaluates each checkpoint as it appears, looking every `interval` seconds, until the run's last step is done.
+
+    Where checkpoints appear faster than they can be evaluated, the newest is taken and those between are passed over.
+    """
+    evaluator = Evaluator(run_dir, dataset, device)
+    seen = -1
+    while True:
+        newest = run_dir.checkpoints.load_newest() if _newest_step(run_dir) > seen else None
+        if newest is None:
+            time.sleep(interval)
+            continue
+        checkpoint, state = newest
+        network, recipe = averaged_network(state, len(dataset.class_names), device)
+        seen = checkpoint.step
+        yield evaluator.evaluate(network, seen)
+        if seen >= recipe.steps:
+            evaluator.close()
+            return
+
+
+def _newest_step(run_dir: RunDirectory) -> int:
+    checkpoints = run_dir.checkpoints.all()
+    return checkpoints[-1].step if checkpoints else -1

@@ -1,0 +1,34 @@
+"""Being asked to stop: SIGTERM and Ctrl-C end the loop between two updates, not the process in the middle of one."""
+
+from __future__ import annotations
+
+import signal
+from types import FrameType
+from typing import Self
+
+
+class StopRequest:
+    """While it is open, `signal` is None until SIGTERM or SIGINT arrives, then that signal's number.
+
+    A second signal is handled as though this class did not exist: who asks twice wants out at once.
+    """
+
+    _SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+
+    def __enter__(self) -> Self:
+        self._before = {number: signal.signal(number, self._note) for number in self._SIGNALS}
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._restore()
+
+    def _note(self, number: int, _frame: FrameType | None) -> None:
+        self.signal = number
+        self._restore()
+
+    def _restore(self) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
