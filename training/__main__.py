@@ -8,9 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from training import commands
-from training.dataset import DATASETS
-from training.device import DEVICES, PRECISIONS
+from training import choices
 from training.errors import Stopped, UserError
 from training.recipe import RECIPES
 
@@ -22,7 +20,10 @@ EXIT_STATUS = """exit status: 0 done, 1 the model diverged, 2 something to mend 
 def main(arguments: Sequence[str]) -> int:
     args = parser().parse_args(arguments)
     try:
-        args.command(args)
+        # PyTorch takes seconds to import, which whoever asks for help, or mistypes, need not wait for.
+        from training import commands
+
+        commands.COMMANDS[args.command](args)
     except UserError as error:
         print(error, file=sys.stderr)
         return error.status
@@ -37,12 +38,13 @@ def main(arguments: Sequence[str]) -> int:
 
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
-        PROGRAM, description="Train the CIFAR-10 network, evaluate it.", epilog=EXIT_STATUS
+        PROGRAM, description="Train the CIFAR-10 network, evaluate it, export it.", epilog=EXIT_STATUS
     )
-    subcommands = top.add_subparsers(required=True, metavar="COMMAND")
+    subcommands = top.add_subparsers(required=True, dest="command", metavar="COMMAND")
     _fetch(subcommands)
     _train(subcommands)
     _eval(subcommands)
+    _export(subcommands)
     return top
 
 
@@ -50,9 +52,8 @@ def _fetch(subcommands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     command = subcommands.add_parser(
         "fetch", help="get the data", description="Get the data set, if it isn't there yet."
     )
-    _data_flags(command, "the data set to get", default="cifar10")
+    _data_flags(command, "the data set to get", default=choices.DEFAULT_DATASET)
     command.add_argument("--sample", type=Path, metavar="FILE", help="also write one test picture to FILE, as a PNG")
-    command.set_defaults(command=commands.fetch)
 
 
 def _train(subcommands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -62,7 +63,7 @@ def _train(subcommands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         description="Train a network. A checkpoint is saved every 1,000 steps, at the end, and on SIGTERM and Ctrl-C.",
         epilog="With --resume, what is not given is taken from the run itself.",
     )
-    recipe = RECIPES[commands.DEFAULT_RECIPE]
+    recipe = RECIPES[choices.DEFAULT_RECIPE]
     add = command.add_argument
     add("--recipe", choices=sorted(RECIPES), help=f"which recipe to follow (default: {recipe.name})")
     add("--steps", type=_positive_int, help=f"updates in all (default: the recipe's; tutorial: {recipe.steps})")
@@ -76,14 +77,19 @@ def _train(subcommands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         type=_positive_float,
         help=f"the first learning rate (default: the recipe's; tutorial: {recipe.learning_rate})",
     )
-    _data_flags(command, f"what to train on (default: {commands.DEFAULT_DATA})", default=None)
+    _data_flags(command, f"what to train on (default: {choices.DEFAULT_DATASET})", default=None)
     _run_dir_flag(command)
     _device_flag(command)
-    add("--precision", choices=PRECISIONS, default="auto", help="auto: bf16 where the device has it (default: auto)")
+    add(
+        "--precision",
+        choices=choices.PRECISIONS,
+        default="auto",
+        help="auto: bf16 where the device has it (default: auto)",
+    )
     add(
         "--seed",
         type=_natural_number,
-        help=f"decides initial weights, the pictures' order and distortions (default: {commands.DEFAULT_SEED})",
+        help=f"decides initial weights, the pictures' order and distortions (default: {choices.DEFAULT_SEED})",
     )
     add(
         "--eval-every",
@@ -95,7 +101,6 @@ def _train(subcommands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     existing = command.add_mutually_exclusive_group()
     existing.add_argument("--resume", action="store_true", help="go on with the run in --run-dir, if there is one")
     existing.add_argument("--overwrite", action="store_true", help="delete the run in --run-dir and start again")
-    command.set_defaults(command=commands.train)
 
 
 def _eval(subcommands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -118,12 +123,26 @@ def _eval(subcommands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         metavar="SECONDS",
         help="with --watch: how often to look for a new checkpoint (default: %(default)s)",
     )
-    command.set_defaults(command=commands.evaluate)
+
+
+def _export(subcommands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = subcommands.add_parser(
+        "export",
+        help="publish a run's averaged weights for serving",
+        description="Write the averaged weights of the run's newest checkpoint as an ONNX model bundle, check it "
+        "against PyTorch and on the whole test split, and publish it as the next version. See models/README.md.",
+    )
+    _run_dir_flag(command)
+    _data_dir_flag(command)
+    command.add_argument(
+        "--models-dir", type=Path, default=Path("models"), help="where bundles are published (default: %(default)s)"
+    )
+    command.add_argument("--name", help="the model's name (default: the data set's)")
 
 
 def _data_flags(command: argparse.ArgumentParser, text: str, default: str | None) -> None:
     suffix = f" (default: {default})" if default else ""
-    command.add_argument("--data", choices=DATASETS, default=default, help=text + suffix)
+    command.add_argument("--data", choices=choices.DATASETS, default=default, help=text + suffix)
     _data_dir_flag(command)
 
 
@@ -144,7 +163,7 @@ def _run_dir_flag(command: argparse.ArgumentParser) -> None:
 def _device_flag(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--device",
-        choices=DEVICES,
+        choices=choices.DEVICES,
         default="auto",
         help="auto: CUDA where there is a GPU, else the CPU (default: auto)",
     )

@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from training import choices, download, evaluation
 from training import dataset as datasets
-from training import download, evaluation
 from training.dataset import Dataset
 from training.device import choose_device, choose_precision, describe
 from training.loop import Run, Settings
@@ -17,10 +17,6 @@ from training.provenance import libraries, now, source_revision
 from training.recipe import RECIPES, Recipe, from_dict
 from training.run_directory import RunDirectory
 from training.sample import write_sample
-
-DEFAULT_RECIPE = "tutorial"
-DEFAULT_DATA = "cifar10"
-DEFAULT_SEED = 0
 
 
 def fetch(args: argparse.Namespace) -> None:
@@ -38,12 +34,12 @@ def train(args: argparse.Namespace) -> None:
     device = choose_device(args.device)
     settings = Settings(
         recipe=_recipe(args, before),
-        seed=_given(args.seed, before, "seed", DEFAULT_SEED),
+        seed=_given(args.seed, before, "seed", choices.DEFAULT_SEED),
         device=device,
         precision=choose_precision(args.precision, device),
         eval_every=args.eval_every,
     )
-    dataset = _load(_given(args.data, before, "dataset", DEFAULT_DATA), args.data_dir)
+    dataset = _load(_given(args.data, before, "dataset", choices.DEFAULT_DATASET), args.data_dir)
     run = Run(settings, dataset, run_dir)
     if args.overwrite:
         run_dir.empty()
@@ -69,14 +65,26 @@ def evaluate(args: argparse.Namespace) -> None:
         print(f"{found.sentence()}\n{found.table()}\nWritten to {run_dir.path / 'eval.json'}.")
 
 
+def export_bundle(args: argparse.Namespace) -> None:
+    # onnx and onnxruntime take a second to import, and no other command needs them.
+    from training.export import export
+
+    run_dir = RunDirectory(args.run_dir)
+    dataset = _load(run_dir.trained()["dataset"], args.data_dir)
+    for sentence in export(run_dir, dataset, args.models_dir, args.name or dataset.name):
+        print(sentence, flush=True)
+
+
 def _load(name: str, data_dir: Path | None) -> Dataset:
     return datasets.load(name, download.fetch(data_dir) if name == "cifar10" else data_dir)
 
 
 def _recipe(args: argparse.Namespace, before: dict[str, Any] | None) -> Recipe:
     """The recipe asked for, or that of the run that is resumed, with what was given on the command line."""
-    resumed = from_dict(before["recipe"]) if before else None
-    recipe = resumed if resumed and args.recipe in (None, resumed.name) else RECIPES[args.recipe or DEFAULT_RECIPE]
+    if before and args.recipe in (None, before["recipe"]["name"]):
+        recipe = from_dict(before["recipe"])
+    else:
+        recipe = RECIPES[args.recipe or choices.DEFAULT_RECIPE]
     return recipe.with_changes(steps=args.steps, batch_size=args.batch_size, learning_rate=args.learning_rate)
 
 
@@ -101,3 +109,6 @@ def _description(settings: Settings, dataset: Dataset) -> dict[str, Any]:
         "source_revision": source_revision(),
         "libraries": libraries(["torch", "torchvision", "numpy"]),
     }
+
+
+COMMANDS = {"fetch": fetch, "train": train, "eval": evaluate, "export": export_bundle}

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import torch
 
+from training.choices import DATASETS
 from training.errors import UserError
-
-DATASETS = ("cifar10", "synthetic")
 
 _RECORDS_HASHED_AT_ONCE = 10_000
 

@@ -8,12 +8,9 @@ import torch
 
 from training.errors import UserError
 
-DEVICES = ("auto", "cpu", "cuda")
-PRECISIONS = ("auto", "fp32", "bf16")
-
 
 def choose_device(name: str) -> torch.device:
-    """ "auto" is CUDA where there is a usable GPU, else the CPU. Raises UserError for "cuda" where there is none."""
+    """`name` is one of `choices.DEVICES`. Raises UserError for "cuda" where there is no usable GPU."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda" and not torch.cuda.is_available():
@@ -24,7 +21,7 @@ def choose_device(name: str) -> torch.device:
 
 
 def choose_precision(name: str, device: torch.device) -> str:
-    """ "auto" is bf16 where the device multiplies it natively (Ampere and later; AVX-512 BF16 or AMX), else fp32."""
+    """`name` is one of `choices.PRECISIONS`; "auto" is bf16 on Ampere and later, and on CPUs with AVX-512 BF16."""
     if name != "auto":
         return name
     if device.type == "cuda":

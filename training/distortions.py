@@ -81,9 +81,10 @@ def standardize(images: Tensor) -> Tensor:
     images: float32 [N, C, H, W]; returns the same shape, in channels_last memory. Source:
     `tf.image.per_image_standardization` (population standard deviation over all pixels and channels of a picture).
     """
-    deviation, mean = torch.std_mean(images, dim=(1, 2, 3), correction=0, keepdim=True)
+    centered = images - images.mean(dim=(1, 2, 3), keepdim=True)
+    deviation = centered.square().mean(dim=(1, 2, 3), keepdim=True).sqrt()
     smallest = images[0].numel() ** -0.5
-    return ((images - mean) / deviation.clamp(min=smallest)).contiguous(memory_format=torch.channels_last)
+    return (centered / deviation.clamp(min=smallest)).contiguous(memory_format=torch.channels_last)
 
 
 def inputs(images: Tensor, crop_size: int) -> Tensor:

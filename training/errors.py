@@ -24,6 +24,12 @@ class Diverged(UserError):
     status: ClassVar[int] = 1
 
 
+class ExportFailed(UserError):
+    """The exported graph does not compute what was trained."""
+
+    status: ClassVar[int] = 1
+
+
 class Stopped(Exception):
     """SIGTERM or Ctrl-C arrived, and everything was saved."""
 

@@ -62,7 +62,7 @@ class LocalResponseNorm(nn.Module):
         if torch.is_grad_enabled() and x.requires_grad:
             return _FastLocalResponseNorm.apply(x, band)  # type: ignore[no-any-return]
         rsqrt = torch.rsqrt(1 + F.conv2d(x * x, band))
-        return x * rsqrt * torch.sqrt(rsqrt)
+        return x * (rsqrt * torch.sqrt(rsqrt))
 
 
 class Network(nn.Module):

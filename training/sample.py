@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from torchvision.io import encode_png
+from PIL import Image
 
 from training.dataset import Dataset
 from training.errors import UserError
@@ -16,10 +16,10 @@ def write_sample(dataset: Dataset, path: Path, index: int = 0) -> str:
     pictures = len(dataset.test)
     if not 0 <= index < pictures:
         raise UserError(f"There is no test picture {index:,}; choose one from 0 to {pictures - 1:,}.")
-    content = encode_png(dataset.test.images[index]).numpy().tobytes()
+    picture = Image.fromarray(dataset.test.images[index].permute(1, 2, 0).numpy())
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+        picture.save(path, format="PNG")
     except OSError as error:
         raise UserError(f"{path} cannot be written ({error.strerror}); choose another path.") from error
     return dataset.class_names[int(dataset.test.labels[index])]

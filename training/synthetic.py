@@ -6,8 +6,8 @@ drawing lies near the centre, and its class does not change in a mirror), and to
 impossible.
 
 The same bytes come out on every machine: the random bits are PCG64's raw output, whose stream NumPy
-guarantees, and the arithmetic is +, -, *, / and sqrt alone, which IEEE 754 defines to the last bit. Sines, logarithms and
-sums over an axis are not used, because they differ from one processor to another.
+guarantees, and the arithmetic is +, -, *, / and sqrt in float32, which IEEE 754 defines to the last bit. Sines,
+logarithms and sums over an axis are not used, because they differ from one processor to another.
 """
 
 import math
@@ -31,7 +31,7 @@ _TEST_SEED = 2
 
 _SIDE = 32
 _PICTURES_AT_ONCE = 1_000
-_PIXEL_CENTRES = np.arange(_SIDE, dtype=np.float32) - np.float32((_SIDE - 1) / 2)
+_PIXEL_CENTRES: Floats = np.arange(_SIDE, dtype=np.float32) - (_SIDE - 1) / 2
 
 
 def make() -> Dataset:
@@ -62,14 +62,15 @@ class _Random:
 
     def between(self, low: float, high: float, *shape: int) -> Floats:
         """Float32 [shape], uniform in [low, high)."""
-        fractions = (self._raw(*shape) >> np.uint64(40)).astype(np.float32) * np.float32(2**-24)
-        return np.float32(low) + fractions * np.float32(high - low)
+        fractions: Floats = (self._raw(*shape) >> np.uint64(40)).astype(np.float32) * 2.0**-24
+        return low + fractions * (high - low)
 
     def noise(self, *shape: int) -> Floats:
         """Float32 [shape]: the sum of two bytes less its mean, a triangle from -255 to 255."""
         words = self._raw(2 * math.prod(shape) // 8).astype("<u8")
-        first, second = words.view(np.uint8).reshape(2, *shape).astype(np.float32)
-        return first + second - np.float32(255)
+        pair: Floats = words.view(np.uint8).reshape(2, *shape).astype(np.float32)
+        noise: Floats = pair[0] + pair[1] - 255
+        return noise
 
     def shuffled_labels(self, count: int) -> NDArray[np.int64]:
         """Int64 [count]: every class as often as the others."""
@@ -100,7 +101,7 @@ def _draw(labels: NDArray[np.int64], random: _Random) -> NDArray[np.uint8]:
 
 def _over(pixels: Floats, colour: Floats, distance: Floats) -> Floats:
     """`pixels` with `colour` wherever `distance` is negative, blended over one pixel at the edge."""
-    coverage = np.clip(np.float32(0.5) - distance, 0, 1)[:, None]
+    coverage: Floats = np.clip(0.5 - distance, 0, 1)[:, None]
     return pixels + coverage * (colour[:, :, None, None] - pixels)
 
 
@@ -168,21 +169,22 @@ def _disc(frame: _Frame) -> Floats:
 
 def _ring(frame: _Frame) -> Floats:
     disc = _disc(frame)
-    return np.maximum(disc, -disc - frame.stroke)
+    ring: Floats = np.maximum(disc, -disc - frame.stroke)
+    return ring
 
 
 def _square(frame: _Frame) -> Floats:
-    square = np.maximum(np.abs(frame.x), np.abs(frame.y)) - np.float32(0.85) * frame.radius
+    square = np.maximum(np.abs(frame.x), np.abs(frame.y)) - 0.85 * frame.radius
     return _filled_or_outlined(square, frame)
 
 
 def _triangle(frame: _Frame) -> Floats:
-    flanks = np.float32(0.8660254) * np.abs(frame.x) - np.float32(0.5) * frame.y
-    return _filled_or_outlined(np.maximum(flanks, frame.y) - np.float32(0.55) * frame.radius, frame)
+    flanks = 0.8660254 * np.abs(frame.x) - 0.5 * frame.y
+    return _filled_or_outlined(np.maximum(flanks, frame.y) - 0.55 * frame.radius, frame)
 
 
 def _cross(frame: _Frame) -> Floats:
-    x, y, arm = np.abs(frame.x), np.abs(frame.y), np.float32(0.3) * frame.radius
+    x, y, arm = np.abs(frame.x), np.abs(frame.y), 0.3 * frame.radius
     across = np.maximum(x - frame.radius, y - arm)
     upright = np.maximum(x - arm, y - frame.radius)
     return _filled_or_outlined(np.minimum(across, upright), frame)
@@ -193,33 +195,34 @@ def _star(frame: _Frame) -> Floats:
     furthest = np.full_like(frame.x, -np.inf)
     second = furthest
     for normal_x, normal_y in _STAR_NORMALS:
-        beyond = np.float32(normal_x) * frame.x + np.float32(normal_y) * frame.y
+        beyond = normal_x * frame.x + normal_y * frame.y
         second = np.maximum(second, np.minimum(furthest, beyond))
         furthest = np.maximum(furthest, beyond)
-    return _filled_or_outlined(second - np.float32(0.36) * frame.radius, frame)
+    return _filled_or_outlined(second - 0.36 * frame.radius, frame)
 
 
 def _stripes(across: Floats, period: Floats) -> Floats:
     phase = across / period
-    return (np.abs(phase - np.floor(phase) - np.float32(0.5)) - np.float32(0.25)) * period
+    stripes: Floats = (np.abs(phase - np.floor(phase) - 0.5) - 0.25) * period
+    return stripes
 
 
 def _horizontal_stripes(frame: _Frame) -> Floats:
-    return _stripes(frame.y, np.float32(0.8) * frame.radius)
+    return _stripes(frame.y, 0.8 * frame.radius)
 
 
 def _vertical_stripes(frame: _Frame) -> Floats:
-    return _stripes(frame.x, np.float32(0.8) * frame.radius)
+    return _stripes(frame.x, 0.8 * frame.radius)
 
 
 def _diagonal_stripes(frame: _Frame) -> Floats:
     # Which way they lean is no part of the class: a mirrored picture leans the other way.
-    across = np.where(frame.outlined, frame.x + frame.y, frame.x - frame.y) * np.float32(0.70710678)
-    return _stripes(across, np.float32(0.8) * frame.radius)
+    lean: Floats = np.where(frame.outlined, frame.y, -frame.y)
+    return _stripes((frame.x + lean) * 0.70710678, 0.8 * frame.radius)
 
 
 def _checkerboard(frame: _Frame) -> Floats:
-    period = np.float32(1.12) * frame.radius
+    period = 1.12 * frame.radius
     rows, columns = _stripes(frame.y, period), _stripes(frame.x, period)
     return np.maximum(np.minimum(rows, -columns), np.minimum(-rows, columns))
 

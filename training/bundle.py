@@ -1,0 +1,111 @@
+"""The model bundle as the trainer writes it: one ONNX file with metadata, published as a version.
+
+models/<name>/<version>/model.onnx; models/README.md says what is in it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+
+from training.errors import UserError
+from training.files import sync_directory
+
+FORMAT_VERSION = "1"
+
+_BESIDE = ".publishing"  # servers pass over names that are no numbers
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_VERSION = re.compile(r"[1-9][0-9]*")
+
+
+@dataclass(frozen=True, order=True)
+class Bundle:
+    version: int
+    path: Path  # of model.onnx
+
+    def metadata(self) -> dict[str, str]:
+        """What the file says of itself; empty where it can't be read."""
+        try:
+            model = onnx.load_model(self.path, load_external_data=False)
+        except Exception:  # a garbage file raises protobuf's own kinds of error, among others
+            return {}
+        return {entry.key: entry.value for entry in model.metadata_props}
+
+
+class Publisher:
+    """The published versions of one model."""
+
+    def __init__(self, models_dir: Path, name: str) -> None:
+        """Raises UserError for a name that could not be a folder and part of an address."""
+        if not _NAME.fullmatch(name):
+            raise UserError(f"{name!r} cannot be a model's name; use letters, digits, '.', '_' and '-'.")
+        self.directory = models_dir / name
+
+    def newest(self) -> Bundle | None:
+        """The highest version that has a model file."""
+        bundles = [Bundle(version, self.directory / str(version) / "model.onnx") for version in self._versions()]
+        return max((bundle for bundle in bundles if bundle.path.is_file()), default=None)
+
+    def publish(self, content: bytes) -> Bundle:
+        """Writes the file as the next version: beside, flushed to the disk, then renamed, so that no reader meets half.
+
+        Of two exports at the same time the second waits. Raises UserError where the file can't be written.
+        """
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            with _locked(self.directory):
+                self._remove_leftovers()
+                beside = self.directory / _BESIDE
+                beside.mkdir()
+                _write_through(beside / "model.onnx", content)
+                version = max(self._versions(), default=0) + 1
+                beside.rename(self.directory / str(version))
+                sync_directory(self.directory)
+        except OSError as error:
+            raise UserError(
+                f"{self.directory} cannot be written to ({error.strerror or error}); make room or choose another "
+                "--models-dir."
+            ) from error
+        return Bundle(version, self.directory / str(version) / "model.onnx")
+
+    def _versions(self) -> list[int]:
+        if not self.directory.is_dir():
+            return []
+        return [int(path.name) for path in self.directory.iterdir() if _VERSION.fullmatch(path.name)]
+
+    def _remove_leftovers(self) -> None:
+        # Of an export that was killed; one still at work would hold the lock.
+        shutil.rmtree(self.directory / _BESIDE, ignore_errors=True)
+
+
+def with_metadata(model: onnx.ModelProto, metadata: dict[str, str]) -> bytes:
+    """The file's content. The graph is not changed."""
+    onnx.helper.set_model_props(model, metadata)
+    content: bytes = model.SerializeToString()
+    return content
+
+
+def _write_through(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    sync_directory(path.parent)
+
+
+@contextlib.contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

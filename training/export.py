@@ -1,0 +1,134 @@
+"""From a run's averaged weights to a published bundle: export, check against PyTorch, measure, publish."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+
+from training.accuracy import BATCH, Accuracy, count
+from training.bundle import FORMAT_VERSION, Bundle, Publisher, with_metadata
+from training.dataset import Dataset, Split
+from training.errors import ExportFailed
+from training.evaluation import averaged_network, newest_checkpoint
+from training.network import Network
+from training.onnx_model import ServedModel, to_onnx
+from training.provenance import libraries, now
+from training.recipe import Recipe
+from training.run_directory import RunDirectory
+
+CHECKED_BATCHES = (1, 3, 64)  # pictures; the number is free in the graph
+TOLERANCE = 1e-4  # between PyTorch's and onnxruntime's probabilities
+
+
+def export(run_dir: RunDirectory, dataset: Dataset, models_dir: Path, name: str) -> Iterator[str]:
+    """Publishes the run's newest checkpoint as the next version of the model; yields sentences for people.
+
+    Weights that are the newest version already are not published twice. Raises ExportFailed where the bundle does not
+    compute what PyTorch computes, UserError where there is no checkpoint or no room.
+    """
+    publisher = Publisher(models_dir, name)
+    checkpoint, state = newest_checkpoint(run_dir)
+    cpu = torch.device("cpu")
+    network, recipe = averaged_network(state, len(dataset.class_names), cpu)
+    weights_sha256 = _weights_sha256(network)
+    superseded = publisher.newest()
+    if superseded and superseded.metadata().get("weights_sha256") == weights_sha256:
+        yield f"These weights are published already: {superseded.path}."
+        return
+
+    yield f"Exporting the averaged weights of step {checkpoint.step}."
+    model = ServedModel(network)
+    graph = to_onnx(model, dataset.test.images.shape[-1])
+    session = _session(with_metadata(graph, {}))
+    _check_against_pytorch(session, model, dataset.test)
+    accuracy = _measure(session, dataset)
+    yield (
+        f"Precision @ 1 through onnxruntime: {accuracy.overall:.4f} "
+        f"({sum(accuracy.correct)} of {sum(accuracy.pictures)} test pictures)."
+    )
+
+    metadata = {
+        **_description(run_dir, dataset, accuracy, recipe),
+        "step": str(checkpoint.step),
+        "weights_sha256": weights_sha256,
+    }
+    bundle = publisher.publish(with_metadata(graph, metadata))
+    yield f"Published {bundle.path}."
+    if superseded:
+        yield from _warn_of_lower_accuracy(bundle, superseded, accuracy)
+
+
+def _weights_sha256(network: Network) -> str:
+    digest = hashlib.sha256()
+    for parameter in network.parameters():
+        digest.update(parameter.contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _session(content: bytes) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors alone
+    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+
+
+def _run(session: onnxruntime.InferenceSession, images: torch.Tensor) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """uint8 [N, 3, H, W] -> probabilities [N, classes] and labels [N]."""
+    probabilities, labels = session.run(
+        ["probabilities", "label"], {"images": images.permute(0, 2, 3, 1).contiguous().numpy()}
+    )
+    return probabilities, labels
+
+
+def _check_against_pytorch(session: onnxruntime.InferenceSession, model: ServedModel, split: Split) -> None:
+    for batch in CHECKED_BATCHES:
+        images = split.images[:batch]
+        probabilities, labels = _run(session, images)
+        with torch.inference_mode():
+            expected, expected_labels = model(images.permute(0, 2, 3, 1))
+        difference = float(np.abs(probabilities - expected.numpy()).max())
+        differing = int((labels != expected_labels.numpy()).sum())
+        if not difference <= TOLERANCE or differing:
+            raise ExportFailed(
+                f"onnxruntime and PyTorch disagree at batch {batch}: probabilities by {difference:.1e} (allowed is "
+                f"{TOLERANCE:.0e}), top-1 on {differing} pictures; nothing was published."
+            )
+
+
+def _measure(session: onnxruntime.InferenceSession, dataset: Dataset) -> Accuracy:
+    labels = [_run(session, images)[1] for images in dataset.test.images.split(BATCH)]
+    return count(torch.from_numpy(np.concatenate(labels)), dataset.test.labels, len(dataset.class_names))
+
+
+def _description(run_dir: RunDirectory, dataset: Dataset, accuracy: Accuracy, recipe: Recipe) -> dict[str, str]:
+    """The metadata that models/README.md names, but for what the weights themselves decide."""
+    return {
+        "format_version": FORMAT_VERSION,
+        "dataset": dataset.name,
+        "class_names": json.dumps(dataset.class_names),
+        "eval_accuracy": str(accuracy.overall),
+        "eval_per_class_accuracy": json.dumps(accuracy.per_class(dataset.class_names)),
+        "eval_split": "test",
+        "eval_pictures": str(sum(accuracy.pictures)),
+        "eval_data_sha256": dataset.test.sha256(),
+        "recipe": json.dumps(recipe.as_dict()),
+        "ema_decay": str(recipe.ema_decay),
+        "source_revision": run_dir.trained()["source_revision"],
+        "libraries": json.dumps(libraries(["torch", "onnx", "onnxscript", "onnxruntime-gpu", "numpy"])),
+        "created": now(),
+    }
+
+
+def _warn_of_lower_accuracy(bundle: Bundle, superseded: Bundle, accuracy: Accuracy) -> Iterator[str]:
+    before = superseded.metadata().get("eval_accuracy")
+    if before is not None and float(before) > accuracy.overall:
+        yield (
+            f"Version {superseded.version}, which it supersedes, was more accurate ({float(before):.4f} against "
+            f"{accuracy.overall:.4f}). To go back: rm -r {bundle.path.parent}"
+        )
