@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import signal
 import time
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,12 +75,18 @@ class Run:
     def train(self) -> None:
         """Updates until the recipe's steps are done. Raises Diverged, Stopped, UserError (disk full, …)."""
         steps, first_step = self.settings.recipe.steps, self.step.updates_done
-        summaries = TrainingSummaries(self.run_dir.path, first_step)
-        evaluator = Evaluator(self.run_dir, self.dataset, self.settings.device)
+        if first_step >= steps:
+            print(f"All {steps} steps are done already; the last checkpoint is {self._saved_as()}.")
+            return
         loader = Loader(self.dataset.train, self.settings.recipe, self.settings.seed, self.settings.device)
-        with StopRequest() as stop, reporter(steps, first_step) as report:
+        with (
+            closing(TrainingSummaries(self.run_dir.path, first_step)) as summaries,
+            closing(Evaluator(self.run_dir, self.dataset, self.settings.device)) as evaluator,
+            reporter(steps, first_step) as report,
+            StopRequest() as stop,
+        ):
             clock = Stopwatch(self.settings.recipe.batch_size, first_step)
-            for batch in loader.batches(first_step) if first_step < steps else ():
+            for batch in loader.batches(first_step):
                 learning_rate = self.step.learning_rate()
                 losses = self.step(batch)
                 self._tell(self.step.updates_done - 1, losses, learning_rate, clock, report, summaries)
@@ -93,8 +100,6 @@ class Run:
                 if last:
                     break
             report.say(f"Trained {steps} steps; the last checkpoint is {self._saved_as()}.")
-        summaries.close()
-        evaluator.close()
 
     def _tell(
         self,

@@ -1,0 +1,70 @@
+"""The answers of the server as JSON; the OpenAPI description is made from them."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from serving.bundle import Metadata
+
+
+class ModelVersion(BaseModel):
+    """Which model answered."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    version: Annotated[int, Field(ge=1)]
+
+
+class Prediction(BaseModel):
+    """The answer for one picture."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        json_schema_extra={
+            "example": {
+                "label": "cat",
+                "class_id": 3,
+                "confidence": 0.91,
+                "probabilities": {"airplane": 0.01, "cat": 0.91, "dog": 0.08},
+                "model": {"name": "cifar10", "version": 1},
+            }
+        },
+    )
+
+    label: Annotated[str, Field(description="Name of the most probable class.")]
+    class_id: Annotated[int, Field(ge=0, description="Index of that class.")]
+    confidence: Annotated[float, Field(description="Its probability, the greatest of all.")]
+    probabilities: Annotated[dict[str, float], Field(description="Every class's probability, in class order.")]
+    model: ModelVersion
+
+
+class RefusedVersion(BaseModel):
+    """A version on disk that is not served."""
+
+    version: int
+    reason: str
+
+
+class ModelFacts(BaseModel):
+    """What /metrics says of the model as JSON: everything that its bundle states about itself."""
+
+    name: str
+    version: int
+    provider: Annotated[str, Field(description="onnxruntime's execution provider.")]
+    input_shape: Annotated[tuple[None, int, int, int], Field(description="uint8 [N, height, width, 3]; N is free.")]
+    metadata: Metadata
+    refused_versions: list[RefusedVersion]
+
+
+class Alive(BaseModel):
+    """The process answers."""
+
+    status: str = "alive"
+
+
+class Ready(BaseModel):
+    """A model is loaded and warmed up."""
+
+    status: str = "ready"
+    model: ModelVersion

@@ -1,0 +1,126 @@
+"""Every error as application/problem+json (RFC 9457), from one table of exception to status."""
+
+import logging
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Annotated, Any
+
+from fastapi import FastAPI
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from serving.classifier import InferenceFailed
+from serving.picture import BrokenPicture, TooManyPixels, UnreadableType
+from serving.repository import NotReady
+from serving.upload import (
+    BodyTooLarge,
+    Interrupted,
+    MalformedUpload,
+    NothingSent,
+    UnacceptableType,
+    UploadTooSlow,
+)
+
+logger = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+# nginx's status for a client that went away before its answer: nobody reads it, but the metrics count it.
+CLIENT_CLOSED_REQUEST = 499
+
+
+class Problem(BaseModel):
+    """A problem document, RFC 9457 section 3."""
+
+    type: Annotated[str, Field(description="What kind of problem; about:blank where the status says it all.")]
+    title: Annotated[str, Field(description="The kind of problem in words, the same at every occurrence.")]
+    status: Annotated[int, Field(ge=400, le=599, description="The HTTP status code.")]
+    detail: Annotated[str, Field(description="One sentence about this occurrence.")]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How one exception is answered; its text becomes the detail."""
+
+    status: int
+    name: str
+    title: str
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+KINDS: dict[type[Exception], Kind] = {
+    NothingSent: Kind(400, "nothing-sent", "Nothing was sent"),
+    MalformedUpload: Kind(400, "malformed-upload", "The upload is malformed"),
+    UploadTooSlow: Kind(408, "upload-too-slow", "The upload took too long", {"Connection": "close"}),
+    BodyTooLarge: Kind(413, "body-too-large", "The body is too large"),
+    TooManyPixels: Kind(413, "too-many-pixels", "The picture is too large"),
+    UnacceptableType: Kind(415, "unacceptable-type", "The content type is not accepted"),
+    UnreadableType: Kind(415, "unreadable-picture-type", "The picture's format is not read"),
+    BrokenPicture: Kind(422, "broken-picture", "The upload is no intact picture"),
+    NotReady: Kind(503, "not-ready", "No model is loaded", {"Retry-After": "5"}),
+    Interrupted: Kind(503, "interrupted", "The server stops", {"Connection": "close"}),
+    InferenceFailed: Kind(500, "inference-failed", "The model could not answer"),
+}
+
+
+def problem_response(
+    status: int, detail: str, *, name: str = "", title: str = "", headers: dict[str, str] | None = None
+) -> Response:
+    """Build one problem answer; without a name its type is about:blank and its title the status's own."""
+    problem = Problem(
+        type=f"urn:problem-type:{name}" if name else "about:blank",
+        title=title or HTTPStatus(status).phrase,
+        status=status,
+        detail=detail,
+    )
+    return Response(problem.model_dump_json(), status, headers=headers, media_type=MEDIA_TYPE)
+
+
+def add_problem_handlers(app: FastAPI) -> None:
+    """Answer every exception of the table, HTTP's own errors, and whatever else is raised, as a problem."""
+    for kind in KINDS:
+        app.add_exception_handler(kind, _answer_kind)
+    app.add_exception_handler(HTTPException, _answer_http)
+    app.add_exception_handler(ClientDisconnect, _answer_disconnected)
+    app.add_exception_handler(Exception, _answer_unexpected)
+
+
+def problem_descriptions(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Describe the problem answers of these statuses for OpenAPI."""
+    schema = Problem.model_json_schema()
+    titles = {status: sorted({k.title for k in KINDS.values() if k.status == status}) for status in statuses}
+    return {
+        status: {
+            "description": "; ".join(titles[status]) or HTTPStatus(status).phrase,
+            "content": {MEDIA_TYPE: {"schema": schema}},
+        }
+        for status in statuses
+    }
+
+
+async def _answer_kind(_request: Request, error: Exception) -> Response:
+    kind = KINDS[type(error)]
+    if kind.status == 500:
+        logger.error("%s %s", error, error.__cause__ or "")
+    return problem_response(kind.status, str(error), name=kind.name, title=kind.title, headers=kind.headers)
+
+
+async def _answer_http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    headers = dict(error.headers or {})
+    if error.status_code == 404:
+        detail = f"There is nothing at {request.url.path[:200]}."
+    elif error.status_code == 405:
+        detail = f"{request.method} is not allowed here; allowed: {headers.get('Allow', 'none')}."
+    else:
+        detail = f"{error.detail}."
+    return problem_response(error.status_code, detail, headers=headers)
+
+
+async def _answer_disconnected(_request: Request, _error: Exception) -> Response:
+    return Response(status_code=CLIENT_CLOSED_REQUEST)
+
+
+async def _answer_unexpected(_request: Request, _error: Exception) -> Response:
+    return problem_response(500, "The server made a mistake; its log says more.")

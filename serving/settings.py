@@ -1,0 +1,186 @@
+"""Every setting of the server, once: its flag, its environment variable, its default and its sentence."""
+
+import argparse
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, NoReturn
+
+from PIL import Image
+
+VARIABLE_PREFIX = "SERVING_"
+LOG_LEVELS = ("debug", "info", "warning", "error")
+# Pillow itself refuses pictures of twice its own limit, so a greater limit than that could not be kept.
+PILLOW_PIXEL_LIMIT = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+
+
+class UsageError(Exception):
+    """A mistake that a person can mend; its text is one sentence."""
+
+
+def _processors() -> int:
+    """Count the processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _whole_number(least: int, most: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,18}", text) or not least <= int(text) <= most:
+            raise ValueError(f"a whole number from {least} to {most}")
+        return int(text)
+
+    return parse
+
+
+def _seconds(text: str) -> float:
+    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]*)?", text) or float(text) <= 0:
+        raise ValueError("a number of seconds greater than 0")
+    return float(text)
+
+
+def _yes_or_no(text: str) -> bool:
+    answers = {
+        "1": True,
+        "true": True,
+        "yes": True,
+        "on": True,
+        "0": False,
+        "false": False,
+        "no": False,
+        "off": False,
+    }
+    if text.lower() not in answers:
+        raise ValueError("true or false")
+    return answers[text.lower()]
+
+
+def _model_name(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", text):
+        raise ValueError("a folder's name of letters, digits, dots, dashes and underscores")
+    return text
+
+
+def _host(text: str) -> str:
+    if not text.strip():
+        raise ValueError("a host name or an address")
+    return text.strip()
+
+
+def _log_level(text: str) -> str:
+    if text.lower() not in LOG_LEVELS:
+        raise ValueError(f"one of {', '.join(LOG_LEVELS)}")
+    return text.lower()
+
+
+def _setting(parse: Callable[[str], Any], metavar: str, sentence: str) -> dict[str, Any]:
+    """Describe one setting; ``parse`` raises ValueError whose text says what was expected."""
+    return {"parse": parse, "metavar": metavar, "sentence": sentence}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the server needs to know before it starts."""
+
+    models_dir: Path = field(
+        default=Path("models"), metadata=_setting(Path, "DIR", "folder of the models: DIR/<model>/<version>/model.onnx")
+    )
+    model: str = field(
+        default="cifar10", metadata=_setting(_model_name, "NAME", "model to serve; its highest valid version is taken")
+    )
+    host: str = field(
+        default="127.0.0.1", metadata=_setting(_host, "ADDRESS", "address to listen on; 0.0.0.0 is every IPv4 address")
+    )
+    port: int = field(
+        default=8000, metadata=_setting(_whole_number(0, 65535), "PORT", "port to listen on; 0 takes any free one")
+    )
+    require_cuda: bool = field(
+        default=False, metadata=_setting(_yes_or_no, "", "refuse to start unless the CUDA provider works")
+    )
+    max_body_bytes: int = field(
+        default=5_000_000,
+        metadata=_setting(
+            _whole_number(1, 2**31), "BYTES", "greatest request body; a greater one is answered with 413"
+        ),
+    )
+    max_pixels: int = field(
+        default=40_000_000,
+        metadata=_setting(
+            _whole_number(1, PILLOW_PIXEL_LIMIT), "PIXELS", "greatest picture, width x height, before decoding"
+        ),
+    )
+    upload_timeout: float = field(
+        default=30.0, metadata=_setting(_seconds, "SECONDS", "time in which a request's body must have arrived")
+    )
+    inference_threads: int = field(
+        default=_processors(),
+        metadata=_setting(_whole_number(1, 1024), "COUNT", "pictures decoded and classified at once, one thread each"),
+    )
+    poll_interval: float = field(
+        default=2.0, metadata=_setting(_seconds, "SECONDS", "pause between two looks for new or withdrawn versions")
+    )
+    shutdown_timeout: float = field(
+        default=30.0, metadata=_setting(_seconds, "SECONDS", "time that requests under way have after SIGTERM")
+    )
+    log_level: str = field(
+        default="info",
+        metadata=_setting(
+            _log_level, "LEVEL", f"least severe line to log ({', '.join(LOG_LEVELS)}); info has one line a request"
+        ),
+    )
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}; --help lists every flag.")
+
+
+def parse_settings(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) -> Settings:
+    """Read flags and ``SERVING_*`` variables; a flag beats its variable, an empty variable counts as unset.
+
+    Raises UsageError when a value is wrong or a flag unknown, SystemExit(0) after ``--help``.
+    """
+    parser = _Parser(
+        prog="python -m serving",
+        description="Serve a picture classifier: POST a picture to /predict, or open / in a browser.",
+        epilog="A flag beats its variable. Stop with Ctrl-C or SIGTERM: requests under way are answered.",
+        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=32, width=110),
+        allow_abbrev=False,
+    )
+    for setting in fields(Settings):
+        flag = "--" + setting.name.replace("_", "-")
+        default = f"default: {_shown(setting.default)}; variable: {_variable(setting.name)}"
+        text = f"{setting.metadata['sentence']} ({default})"
+        if isinstance(setting.default, bool):
+            parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=text)
+        else:
+            parser.add_argument(flag, metavar=setting.metadata["metavar"], help=text)
+    given = vars(parser.parse_args(list(arguments)))
+    return Settings(**{setting.name: _value(setting, given[setting.name], environment) for setting in fields(Settings)})
+
+
+def _value(setting: Any, flag_value: str | bool | None, environment: Mapping[str, str]) -> Any:
+    """Choose between flag, variable and default, in this order."""
+    if isinstance(flag_value, bool):
+        return flag_value
+    variable = _variable(setting.name)
+    source, text = ("--" + setting.name.replace("_", "-"), flag_value)
+    if text is None:
+        source, text = (variable, environment.get(variable) or None)
+    if text is None:
+        return setting.default
+    try:
+        return setting.metadata["parse"](text)
+    except ValueError as error:
+        raise UsageError(f"{source} must be {error}, not {text!r}.") from None
+
+
+def _variable(name: str) -> str:
+    return VARIABLE_PREFIX + name.upper()
+
+
+def _shown(default: object) -> str:
+    if isinstance(default, bool):
+        return "off"
+    return f"{default:g}" if isinstance(default, float) else str(default)

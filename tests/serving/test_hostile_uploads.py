@@ -1,0 +1,225 @@
+"""What strangers send: too much, too slowly, or made to hurt. Never a 500, never a hang."""
+
+import json
+import socket
+import struct
+import time
+import zlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.serving.bundles import color_bundle, publish
+from tests.serving.pictures import BLUE, GREEN, RED, encode, flat
+from tests.serving.running_server import Server
+
+HEAD = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\n"
+
+
+@contextmanager
+def connected(server: Server, timeout: float = 15) -> Iterator[socket.socket]:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=timeout) as connection:
+        yield connection
+
+
+def read_answer(connection: socket.socket) -> tuple[int, dict[str, Any]]:
+    """Read one answer with a Content-Length."""
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        # One byte at a time: the next answer may follow closely.
+        byte = connection.recv(1)
+        assert byte, head
+        head += byte
+    lines = head.decode().split("\r\n")
+    length = next(int(line.split(":")[1]) for line in lines if line.lower().startswith("content-length:"))
+    body = b""
+    while len(body) < length:
+        body += connection.recv(length - len(body))
+    return int(lines[0].split()[1]), json.loads(body)
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def png_bomb(width: int, height: int) -> bytes:
+    """A PNG of zeros, a thousandth of its pixels' size."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    compressor = zlib.compressobj(9)
+    row = bytes(1 + 3 * width)
+    pixels = b"".join(compressor.compress(row) for _ in range(height)) + compressor.flush()
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+
+
+def test_an_announced_body_over_the_limit_is_refused_before_it_is_sent(server: Server) -> None:
+    with connected(server) as connection:
+        connection.sendall(HEAD + b"Content-Length: 5000001\r\n\r\n")
+        status, document = read_answer(connection)
+    assert status == 413
+    assert "5000001 bytes" in document["detail"]
+
+
+def test_a_body_of_exactly_the_limit_is_read(server: Server) -> None:
+    assert server.post(RED + bytes(5_000_000 - len(RED))).status_code == 200
+    assert server.post(RED + bytes(5_000_001 - len(RED))).status_code == 413
+
+
+def test_expect_100_continue_is_refused_or_granted(server: Server) -> None:
+    with connected(server) as connection:
+        connection.sendall(HEAD + b"Expect: 100-continue\r\nContent-Length: 9000000\r\n\r\n")
+        assert read_answer(connection)[0] == 413
+    with connected(server) as connection:
+        connection.sendall(HEAD + b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % len(RED))
+        assert connection.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(RED)
+        assert read_answer(connection)[0] == 200
+
+
+@pytest.mark.parametrize("content_type", ["image/png", "text/plain"])
+def test_a_client_that_sends_everything_first_still_reads_the_refusal(server: Server, content_type: str) -> None:
+    response = server.post(bytes(60_000_000), Content_Type=content_type)
+    assert response.status_code == 413
+    assert response.json()["detail"]
+    assert server.post(RED).status_code == 200
+
+
+def test_a_chunked_body_over_the_limit_is_refused_while_it_streams(server: Server) -> None:
+    piece = b"%x\r\n" % 100_000 + bytes(100_000) + b"\r\n"
+    with connected(server) as connection:
+        connection.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\n")
+        # Never finished: the refusal must come of itself.
+        for _ in range(60):
+            connection.sendall(piece)
+        status, document = read_answer(connection)
+    assert status == 413
+    assert "5000000" in document["detail"]
+
+
+def test_an_endless_upload_is_cut_off_and_others_are_served_meanwhile(start_server: Any, models: Path) -> None:
+    publish(models, 1, color_bundle())
+    server = start_server("--upload-timeout", "1")
+    with connected(server) as connection:
+        connection.sendall(HEAD + b"Content-Length: 1000\r\n\r\n" + RED[:10])
+        begin = time.monotonic()
+        assert server.post(BLUE).json()["label"] == "blue"
+        status, document = read_answer(connection)
+        assert 0.5 < time.monotonic() - begin < 5
+        assert status == 408
+        assert "1 seconds" in document["detail"]
+        assert connection.recv(10) == b""
+
+
+def test_a_client_that_goes_away_leaves_no_trace_but_a_count(server: Server) -> None:
+    before = server.log.count("Traceback")
+    for _ in range(5):
+        with connected(server) as connection:
+            connection.sendall(HEAD + b"Content-Length: 100000\r\n\r\n" + RED)
+        with connected(server) as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            connection.sendall(HEAD + b"Content-Length: %d\r\n\r\n" % len(RED) + RED)
+    server.wait_for(lambda: 'predict_requests_total{status="499"} 5.0' in server.get("/metrics").text)
+    assert server.log.count("Traceback") == before == 0
+
+
+def test_two_requests_sent_at_once_are_answered_in_order(server: Server) -> None:
+    with connected(server) as connection:
+        for data in (RED, GREEN):
+            connection.sendall(HEAD + b"Content-Length: %d\r\n\r\n" % len(data) + data)
+        assert read_answer(connection)[1]["label"] == "red"
+        assert read_answer(connection)[1]["label"] == "green"
+
+
+def test_a_garbled_request_is_refused(server: Server) -> None:
+    with connected(server) as connection:
+        connection.sendall(b"\x16\x03\x01 hello\r\n\r\n")
+        assert connection.recv(100).startswith(b"HTTP/1.1 400")
+    with connected(server) as connection:
+        connection.sendall(HEAD + b"Content-Length: minus one\r\n\r\n")
+        assert connection.recv(100).startswith(b"HTTP/1.1 400")
+
+
+@pytest.mark.parametrize("size", [(20_000, 20_000), (10_000, 9_000)])
+def test_a_decompression_bomb_is_refused_from_its_header(server: Server, size: tuple[int, int]) -> None:
+    bomb = png_bomb(*size)
+    assert len(bomb) < 3_000_000
+    begin = time.monotonic()
+    response = server.post(bomb)
+    assert response.status_code == 413
+    assert "pixels" in response.json()["detail"]
+    assert time.monotonic() - begin < 3
+
+
+def test_the_largest_allowed_picture_is_read_in_bounded_memory(start_server: Any, models: Path) -> None:
+    publish(models, 1, color_bundle())
+    server = start_server("--inference-threads", "1")
+    data = encode(Image.new("P", (8000, 5000), 1), transparency=0, compress_level=1)
+    for _ in range(3):
+        assert server.post(data).status_code == 200
+    status = Path(f"/proc/{server.process.pid}/status").read_text()
+    peak_kib = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
+    assert peak_kib < 600 * 1024
+
+
+def test_a_png_whose_text_inflates_is_refused(server: Server) -> None:
+    text = chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(200_000_000), 9))
+    response = server.post(RED[:33] + text + RED[33:])
+    assert response.status_code == 422
+
+
+def test_thousands_of_frames_cost_no_more_than_one(server: Server) -> None:
+    one = encode(Image.fromarray(flat((200, 30, 20))), "GIF")
+    descriptor = one.rindex(b"\x2c\0\0\0\0")
+    data = one[:descriptor] + one[descriptor:-1] * 20_000 + b";"
+    begin = time.monotonic()
+    assert server.post(data[:4_900_000], Content_Type="image/gif").json()["label"] == "red"
+    assert time.monotonic() - begin < 2
+
+
+def test_polyglots_are_what_their_beginning_says(server: Server) -> None:
+    html = b"<script>alert(1)</script><svg>"
+    assert server.post(RED + b"PK\3\4" + html).json()["label"] == "red"
+    assert server.post(html + RED).status_code == 422
+    assert server.post(b"%PDF-1.7\n" + RED).status_code == 422
+
+
+def test_a_run_length_bitmap_with_jumps_is_bounded(server: Server) -> None:
+    runs = b"\0\2\xff\xff" * 1000 + b"\0\1"
+    header = struct.pack("<IiiHHIIiiII", 40, 6000, 6000, 1, 8, 1, len(runs), 0, 0, 256, 0)
+    offset = 14 + 40 + 1024
+    data = struct.pack("<2sIHHI", b"BM", offset + len(runs), 0, 0, offset) + header + bytes(1024) + runs
+    begin = time.monotonic()
+    assert server.post(data, Content_Type="image/bmp").status_code in (200, 422)
+    assert time.monotonic() - begin < 5
+
+
+def test_what_only_begins_like_svg_is_refused_quickly(server: Server) -> None:
+    for data in (b"<!---->" * 500_000, b" " * 4_000_000, b"<?xml " * 500_000, b"<!--" * 1_000_000):
+        begin = time.monotonic()
+        assert server.post(data, Content_Type="image/svg+xml").status_code == 422
+        assert time.monotonic() - begin < 2
+
+
+def test_random_bytes_behind_every_signature_are_refused(server: Server) -> None:
+    random = np.random.default_rng(1)
+    for kind in ("PNG", "JPEG", "WEBP", "GIF", "BMP"):
+        beginning = encode(flat((1, 2, 3)), kind)
+        for length in (4, 12, 30, 60):
+            data = beginning[:length] + random.bytes(3000)
+            assert server.post(data).status_code in (200, 413, 415, 422)
+
+
+def test_many_clients_at_once_each_get_their_own_answer(server: Server) -> None:
+    pictures = {"red": RED, "green": GREEN, "blue": BLUE}
+    labels = list(pictures) * 100
+
+    def ask(label: str) -> str:
+        return str(server.post(pictures[label]).json()["label"])
+
+    with ThreadPoolExecutor(16) as clients:
+        assert list(clients.map(ask, labels)) == labels
