@@ -61,7 +61,8 @@ def _train(subcommands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         "train",
         help="train a network",
         description="Train a network. A checkpoint is saved every 1,000 steps, at the end, and on SIGTERM and Ctrl-C.",
-        epilog="With --resume, what is not given is taken from the run itself.",
+        epilog="With --resume, what is not given of the recipe, data, precision and seed is taken from the run itself.",
+        allow_abbrev=False,  # the command that resumes is made from this one, by its flags' names
     )
     recipe = RECIPES[choices.DEFAULT_RECIPE]
     add = command.add_argument
@@ -83,12 +84,11 @@ def _train(subcommands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     add(
         "--precision",
         choices=choices.PRECISIONS,
-        default="auto",
-        help="auto: bf16 where the device has it (default: auto)",
+        help=f"auto: bf16 where the device has it (default: {choices.DEFAULT_PRECISION})",
     )
     add(
         "--seed",
-        type=_natural_number,
+        type=_seed,
         help=f"decides initial weights, the pictures' order and distortions (default: {choices.DEFAULT_SEED})",
     )
     add(
@@ -176,6 +176,13 @@ def _natural_number(text: str) -> int:
     return number
 
 
+def _seed(text: str) -> int:
+    number = _natural_number(text)
+    if number >= 2**64:  # PyTorch's generators take no larger one
+        raise ValueError
+    return number
+
+
 def _positive_int(text: str) -> int:
     number = int(text)
     if number < 1:
@@ -192,6 +199,7 @@ def _positive_float(text: str) -> float:
 
 # argparse puts these names into its sentence: "invalid positive whole number value: '-3'".
 _natural_number.__name__ = "whole number"
+_seed.__name__ = "whole number below 2^64"
 _positive_int.__name__ = "positive whole number"
 _positive_float.__name__ = "positive number"
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import onnx
 
 from training.errors import UserError
-from training.files import sync_directory
+from training.files import sync_directory, write_atomically
 
 FORMAT_VERSION = "1"
 
@@ -62,13 +62,7 @@ class Publisher:
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
             with _locked(self.directory):
-                self._remove_leftovers()
-                beside = self.directory / _BESIDE
-                beside.mkdir()
-                _write_through(beside / "model.onnx", content)
-                version = max(self._versions(), default=0) + 1
-                beside.rename(self.directory / str(version))
-                sync_directory(self.directory)
+                version = self._write_next_version(content)
         except OSError as error:
             raise UserError(
                 f"{self.directory} cannot be written to ({error.strerror or error}); make room or choose another "
@@ -81,9 +75,17 @@ class Publisher:
             return []
         return [int(path.name) for path in self.directory.iterdir() if _VERSION.fullmatch(path.name)]
 
-    def _remove_leftovers(self) -> None:
-        # Of an export that was killed; one still at work would hold the lock.
-        shutil.rmtree(self.directory / _BESIDE, ignore_errors=True)
+    def _write_next_version(self, content: bytes) -> int:
+        beside = self.directory / _BESIDE
+        shutil.rmtree(beside, ignore_errors=True)  # of an export that was killed: one at work would hold the lock
+        try:
+            write_atomically(beside / "model.onnx", lambda file: file.write(content))
+            version = max(self._versions(), default=0) + 1
+            beside.rename(self.directory / str(version))
+            sync_directory(self.directory)
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
+        return version
 
 
 def with_metadata(model: onnx.ModelProto, metadata: dict[str, str]) -> bytes:
@@ -91,14 +93,6 @@ def with_metadata(model: onnx.ModelProto, metadata: dict[str, str]) -> bytes:
     onnx.helper.set_model_props(model, metadata)
     content: bytes = model.SerializeToString()
     return content
-
-
-def _write_through(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    sync_directory(path.parent)
 
 
 @contextlib.contextmanager

@@ -53,7 +53,6 @@ class CheckpointDirectory:
 
     def save(self, step: int, state: dict[str, Any]) -> Checkpoint:
         """Writes the state, then deletes all but the newest few. Raises UserError where it cannot be written."""
-        self.path.mkdir(parents=True, exist_ok=True)
         remove_parts(self.path)
         buffer = io.BytesIO()
         torch.save(state, buffer)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from training import choices, download, evaluation
 from training import dataset as datasets
 from training.dataset import Dataset
 from training.device import choose_device, choose_precision, describe
+from training.errors import UserError
 from training.loop import Run, Settings
 from training.provenance import libraries, now, source_revision
 from training.recipe import RECIPES, Recipe, from_dict
@@ -36,7 +38,7 @@ def train(args: argparse.Namespace) -> None:
         recipe=_recipe(args, before),
         seed=_given(args.seed, before, "seed", choices.DEFAULT_SEED),
         device=device,
-        precision=choose_precision(args.precision, device),
+        precision=choose_precision(_given(args.precision, before, "precision", choices.DEFAULT_PRECISION), device),
         eval_every=args.eval_every,
     )
     dataset = _load(_given(args.data, before, "dataset", choices.DEFAULT_DATASET), args.data_dir)
@@ -55,6 +57,8 @@ def train(args: argparse.Namespace) -> None:
 
 def evaluate(args: argparse.Namespace) -> None:
     run_dir = RunDirectory(args.run_dir)
+    if args.watch:
+        _wait_for_training(run_dir, args.interval)
     dataset = _load(run_dir.trained()["dataset"], args.data_dir)
     device = choose_device(args.device)
     if args.watch:
@@ -71,8 +75,21 @@ def export_bundle(args: argparse.Namespace) -> None:
 
     run_dir = RunDirectory(args.run_dir)
     dataset = _load(run_dir.trained()["dataset"], args.data_dir)
-    for sentence in export(run_dir, dataset, args.models_dir, args.name or dataset.name):
+    name = args.name or dataset.name
+    if name in choices.DATASETS and name != dataset.name:
+        raise UserError(
+            f"{name} is for models trained on {name} and this run was trained on {dataset.name}; choose another --name."
+        )
+    for sentence in export(run_dir, dataset, args.models_dir, name):
         print(sentence, flush=True)
+
+
+def _wait_for_training(run_dir: RunDirectory, interval: float) -> None:
+    """Lets `eval --watch` be started before `train`."""
+    if run_dir.description() is None:
+        print(f"Waiting for a training in {run_dir.path}.", flush=True)
+    while run_dir.description() is None:
+        time.sleep(interval)
 
 
 def _load(name: str, data_dir: Path | None) -> Dataset:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -130,5 +131,5 @@ def _warn_of_lower_accuracy(bundle: Bundle, superseded: Bundle, accuracy: Accura
     if before is not None and float(before) > accuracy.overall:
         yield (
             f"Version {superseded.version}, which it supersedes, was more accurate ({float(before):.4f} against "
-            f"{accuracy.overall:.4f}). To go back: rm -r {bundle.path.parent}"
+            f"{accuracy.overall:.4f}). To go back: rm -r {shlex.quote(str(bundle.path.parent))}"
         )

@@ -13,23 +13,25 @@ from training.errors import UserError
 def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     """Calls `write` with a new file beside `path`, flushes it to the disk, and renames it to `path`.
 
-    The name appears with the whole content or not at all, whatever is killed when. Raises UserError where the disk is
-    full or the directory cannot be written to.
+    Makes the directory, if need be. The name appears with the whole content or not at all, whatever is killed when.
+    Raises UserError where the disk is full or the directory cannot be written to.
     """
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with beside.open("wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-        sync_directory(path.parent)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with beside.open("wb") as file:
+                write(file)
+                file.flush()
+                os.fsync(file.fileno())
+            beside.replace(path)
+            sync_directory(path.parent)
+        finally:
+            beside.unlink(missing_ok=True)
     except OSError as error:
         raise UserError(
-            f"{path} could not be written ({error.strerror or error}); free or choose another place."
+            f"{path} could not be written ({error.strerror or error}); make room or choose another place."
         ) from error
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def sync_directory(directory: Path) -> None:

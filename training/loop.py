@@ -10,6 +10,7 @@ import signal
 import time
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -75,9 +76,6 @@ class Run:
     def train(self) -> None:
         """Updates until the recipe's steps are done. Raises Diverged, Stopped, UserError (disk full, …)."""
         steps, first_step = self.settings.recipe.steps, self.step.updates_done
-        if first_step >= steps:
-            print(f"All {steps} steps are done already; the last checkpoint is {self._saved_as()}.")
-            return
         loader = Loader(self.dataset.train, self.settings.recipe, self.settings.seed, self.settings.device)
         with (
             closing(TrainingSummaries(self.run_dir.path, first_step)) as summaries,
@@ -86,30 +84,29 @@ class Run:
             StopRequest() as stop,
         ):
             clock = Stopwatch(self.settings.recipe.batch_size, first_step)
-            for batch in loader.batches(first_step):
+            for batch in islice(loader.batches(first_step), max(0, steps - first_step)):
                 learning_rate = self.step.learning_rate()
                 losses = self.step(batch)
-                self._tell(self.step.updates_done - 1, losses, learning_rate, clock, report, summaries)
-                last = self.step.updates_done >= steps
-                if last or stop.signal or self.step.updates_done % CHECKPOINT_EVERY == 0:
-                    self._save()
+                self._tell(losses, learning_rate, clock, report, summaries)
+                if stop.signal or self._is_due(CHECKPOINT_EVERY):
+                    self._save(summaries)
                 if stop.signal:
                     raise Stopped(signal.Signals(stop.signal), self.step.updates_done, self._saved_as())
-                if last or self._evaluation_is_due():
+                if self._is_due(self.settings.eval_every) and self.step.updates_done < steps:
                     report.say(evaluator.evaluate(self.step.averages.network, self.step.updates_done).sentence())
-                if last:
-                    break
-            report.say(f"Trained {steps} steps; the last checkpoint is {self._saved_as()}.")
+            self._save(summaries)
+            report.say(evaluator.evaluate(self.step.averages.network, self.step.updates_done).sentence())
+            report.say(f"Trained {self.step.updates_done} steps; the last checkpoint is {self._saved_as()}.")
 
     def _tell(
         self,
-        step: int,
         losses: Losses,
         learning_rate: float,
         clock: Stopwatch,
         report: Reporter,
         summaries: TrainingSummaries,
     ) -> None:
+        step = self.step.updates_done - 1  # counted as the tutorial counts: the first update is step 0
         if step % LOG_EVERY == 0:
             loss = float(losses.total)
             if not math.isfinite(loss):
@@ -121,15 +118,15 @@ class Run:
                 averaged = self.step.loss_averages.values()
                 summaries.write(step, raw, averaged, learning_rate, interval.examples_per_sec)
 
-    def _evaluation_is_due(self) -> bool:
-        every = self.settings.eval_every
+    def _is_due(self, every: int) -> bool:
         return every > 0 and self.step.updates_done % every == 0
 
-    def _save(self) -> None:
-        if not self.step.is_finite():
-            self._diverged("NaN")
+    def _save(self, summaries: TrainingSummaries) -> None:
         if self._last_checkpoint and self._last_checkpoint.step == self.step.updates_done:
             return
+        if not self.step.is_finite():
+            self._diverged("NaN")
+        summaries.flush()  # first: what lies behind a checkpoint is not summarized again
         state = self.step.state_dict() | {
             "identity": self._identity(),
             "recipe": self.settings.recipe.as_dict(),

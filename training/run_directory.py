@@ -12,6 +12,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,7 @@ class RunDirectory:
         if description is None:
             raise UserError(
                 f"{self.path} is not a training run (it has no {_DESCRIPTION}); name one with --run-dir, or make it: "
-                f"python -m training train --run-dir {self.path}"
+                f"python -m training train --run-dir {shlex.quote(str(self.path))}"
             )
         return description
 
@@ -80,7 +81,8 @@ class RunDirectory:
 
     def empty(self) -> None:
         """Deletes the earlier run. The directory itself stays: it may be a mount point."""
-        for path in self._content():
+        # The description last: as long as it is there, what a killed process left of the rest is known for a run.
+        for path in sorted(self._content(), key=lambda path: path.name == _DESCRIPTION):
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             else:

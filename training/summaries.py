@@ -10,6 +10,8 @@ from pathlib import Path
 
 from torch.utils.tensorboard import SummaryWriter
 
+from training.errors import UserError
+
 EVERY = 100  # steps; the tutorial's MonitoredTrainingSession saves summaries this often
 
 LOSS_NAMES = ("total_loss", "cross_entropy", "local3/weight_loss", "local4/weight_loss")
@@ -19,7 +21,7 @@ class TrainingSummaries:
     """The scalars of a run. Opened at a step, it hides what an earlier process wrote beyond that step."""
 
     def __init__(self, run_dir: Path, first_step: int) -> None:
-        self._writer = SummaryWriter(str(run_dir), purge_step=first_step or None)
+        self._writer = SummaryWriter(str(run_dir), purge_step=first_step)
 
     def write(
         self, step: int, raw: list[float], averaged: list[float], learning_rate: float, examples_per_sec: float
@@ -31,6 +33,10 @@ class TrainingSummaries:
         self._writer.add_scalar("learning_rate", learning_rate, step)
         self._writer.add_scalar("examples_per_sec", examples_per_sec, step)
 
+    def flush(self) -> None:
+        """Writes to the file what has been waiting for it."""
+        self._writer.flush()
+
     def close(self) -> None:
         self._writer.close()
 
@@ -39,7 +45,14 @@ class EvaluationSummaries:
     """Precision @ 1 over the steps, as a TensorBoard run of its own beside the training's."""
 
     def __init__(self, run_dir: Path) -> None:
-        self._writer = SummaryWriter(str(run_dir / "eval"))
+        """Raises UserError where the directory cannot be written to."""
+        try:
+            self._writer = SummaryWriter(str(run_dir / "eval"))
+        except OSError as error:
+            raise UserError(
+                f"{run_dir / 'eval'} cannot be written to ({error.strerror or error}); evaluate a run in a directory "
+                "that can be."
+            ) from error
 
     def write(self, step: int, precision: float) -> None:
         self._writer.add_scalar("Precision @ 1", precision, step)

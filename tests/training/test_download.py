@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import tarfile
+import termios
 import threading
 import time
 from collections.abc import Iterator
@@ -239,6 +240,7 @@ def test_second_fetch_waits_for_the_first(server: Server, tmp_path: Path, capfd:
 
 def test_progress_is_shown_on_a_terminal(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     terminal, end = pty.openpty()
+    termios.tcsetwinsize(end, (24, 80))  # a new one has no columns, and tqdm draws nothing into those
     with open(end, "w") as stderr, monkeypatch.context() as patch:
         patch.setattr(sys, "stderr", stderr)
         fetch(tmp_path, server.archive("good"))
