@@ -1,0 +1,161 @@
+"""What docker-compose.yml and the Dockerfile say, against the tree they are built from. No Docker is needed."""
+
+import fnmatch
+import os
+import re
+import signal
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pytest
+import yaml
+
+from serving.settings import VARIABLE_PREFIX, Settings
+
+REPOSITORY = Path(__file__).parent.parent
+DOCKERFILE = REPOSITORY / "deploy" / "Dockerfile"
+DECIDED_BY_THE_IMAGE = {"models_dir", "host", "port"}
+DECIDED_BY_THE_GPU_FILE = {"require_cuda"}
+
+
+def compose(name: str) -> Any:
+    return yaml.safe_load((REPOSITORY / name).read_text())
+
+
+SERVICES = compose("docker-compose.yml")["services"]
+GPU_SERVICES = compose("docker-compose.gpu.yml")["services"]
+
+
+def stage(name: str) -> str:
+    """A stage's instructions and those of the stage it begins with, continued lines joined."""
+    text = DOCKERFILE.read_text().replace("\\\n", " ")
+    stages = dict(re.findall(r"^FROM \S+ AS (\w+)\n(.*?)(?=^FROM|\Z)", text, re.DOTALL | re.MULTILINE))
+    return f"{stages['base']}\n{stages[name]}"
+
+
+def copied(name: str) -> list[str]:
+    lines = re.findall(r"^COPY (?:--\S+ )*(.+) \S+$", stage(name), re.MULTILINE)
+    return [source for line in lines for source in line.split()]
+
+
+def is_sent(path: str) -> bool:
+    """Whether .dockerignore lets a file through: the last line that names it, or a folder around it, decides."""
+    pure, sent = PurePosixPath(path), True
+    around = [str(pure), *(str(parent) for parent in pure.parents)]
+    for line in (REPOSITORY / ".dockerignore").read_text().splitlines():
+        pattern = line.removeprefix("!").removeprefix("**/")
+        names = [part for whole in around for part in whole.split("/")] if "**/" in line else around
+        if line and not line.startswith("#") and any(fnmatch.fnmatchcase(name, pattern) for name in names):
+            sent = line.startswith("!")
+    return sent
+
+
+def files_sent(source: str) -> list[str]:
+    path = REPOSITORY / source
+    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+    return [name for file in files if is_sent(name := file.relative_to(REPOSITORY).as_posix())]
+
+
+@pytest.mark.parametrize(("service", "source"), [(service, path) for service in SERVICES for path in copied(service)])
+def test_what_is_copied_is_there_and_is_sent_to_the_builder(service: str, source: str) -> None:
+    assert files_sent(source), f"{service}: nothing of {source} gets through .dockerignore"
+
+
+@pytest.mark.parametrize(
+    ("service", "needed"),
+    [
+        ("server", "serving/__main__.py"),
+        ("server", "serving/web/index.html"),
+        ("server", "models/cifar10/1/model.onnx"),
+        ("trainer", "training/__main__.py"),
+        ("trainer", "scripts/train.sh"),
+        ("trainer", "models/cifar10/1/model.onnx"),
+    ],
+)
+def test_an_image_holds_what_its_command_needs(service: str, needed: str) -> None:
+    assert needed in [file for source in copied(service) for file in files_sent(source)]
+
+
+@pytest.mark.parametrize("unwanted", ["training/__pycache__/loop.cpython-311.pyc", "data/x.bin", "runs/a/b", ".git/x"])
+def test_what_is_no_part_of_an_image_stays_here(unwanted: str) -> None:
+    assert not is_sent(unwanted)
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_the_image_is_a_stage_and_is_not_run_as_root(service: str) -> None:
+    assert SERVICES[service]["build"]["dockerfile"] == "deploy/Dockerfile"
+    assert SERVICES[service]["build"]["target"] == service
+    assert re.findall(r"^USER (\d+)", stage(service), re.MULTILINE)[-1] != "0"
+
+
+def test_what_the_trainer_publishes_is_in_the_volume_that_the_server_reads() -> None:
+    assert "models:/app/models" in SERVICES["trainer"]["volumes"]
+    assert SERVICES["server"]["volumes"] == ["models:/app/models:ro"]
+    for service in SERVICES:
+        assert "WORKDIR /app\n" in stage(service)
+        # A named volume is writable for the user whose directory it hides.
+        assert re.search(r"install --directory --owner app --group app .*\bmodels\b", stage(service))
+
+
+def test_every_setting_of_the_server_can_be_given() -> None:
+    given = set(SERVICES["server"]["environment"])
+    names = {setting.name for setting in fields(Settings)} - DECIDED_BY_THE_IMAGE - DECIDED_BY_THE_GPU_FILE
+    assert given == {VARIABLE_PREFIX + name.upper() for name in names}
+
+
+def test_docker_waits_longer_than_the_server() -> None:
+    assert float(SERVICES["server"]["stop_grace_period"].removesuffix("s")) > Settings().shutdown_timeout
+
+
+def test_the_gpu_file_reserves_gpus_for_every_service() -> None:
+    assert GPU_SERVICES.keys() == SERVICES.keys()
+    for service in GPU_SERVICES.values():
+        (device,) = service["deploy"]["resources"]["reservations"]["devices"]
+        assert device["capabilities"] == ["gpu"]
+
+
+@pytest.mark.parametrize("extras", ["train", "serve", GPU_SERVICES["server"]["build"]["args"]["EXTRAS"]])
+def test_the_images_install_what_pyproject_names(extras: str) -> None:
+    script = [sys.executable, str(REPOSITORY / "deploy" / "extras.py"), extras]
+    printed = subprocess.run(script, cwd=REPOSITORY, check=True, capture_output=True, text=True).stdout.splitlines()
+    assert ("torch" in printed) == (extras == "train")
+    assert any(requirement.startswith("onnxruntime-gpu") for requirement in printed)
+    assert ("onnxruntime-gpu[cuda,cudnn]" in printed) == ("cuda" in extras)
+
+
+@pytest.mark.parametrize(
+    ("sent", "statuses"),
+    [(signal.SIGTERM, {143}), (signal.SIGINT, {130, -signal.SIGINT})],
+    ids=["SIGTERM", "SIGINT"],
+)
+def test_stopping_the_trainers_command_saves_a_checkpoint(
+    sent: signal.Signals, statuses: set[int], cifar10_dir: Path, tmp_path: Path
+) -> None:
+    """The whole group is told, as Ctrl-C and docker-init do it (TINI_KILL_PROCESS_GROUP)."""
+    settings = {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "CIFAR10_DIR": str(cifar10_dir),
+        "RUNS_DIR": str(tmp_path / "runs"),
+        "MODELS_DIR": str(tmp_path / "models"),
+        "STEPS": "1000000",
+    }
+    with subprocess.Popen(
+        ["sh", "scripts/train.sh"],
+        cwd=REPOSITORY,
+        env=os.environ | settings,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        assert process.stdout
+        assert any(": step 0, loss = " in line for line in process.stdout)
+        os.killpg(process.pid, sent)
+        rest = process.stdout.read()
+    assert process.returncode in statuses
+    assert f"Stopped by {sent.name} after " in rest
+    assert list((tmp_path / "runs" / "cifar10" / "checkpoints").glob("checkpoint-*.pt"))
+    assert not (tmp_path / "models").exists()
