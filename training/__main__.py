@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import math
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from training import choices
@@ -67,15 +68,15 @@ def _train(subcommands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     recipe = RECIPES[choices.DEFAULT_RECIPE]
     add = command.add_argument
     add("--recipe", choices=sorted(RECIPES), help=f"which recipe to follow (default: {recipe.name})")
-    add("--steps", type=_positive_int, help=f"updates in all (default: the recipe's; tutorial: {recipe.steps})")
+    add("--steps", type=_whole_number(1), help=f"updates in all (default: the recipe's; tutorial: {recipe.steps})")
     add(
         "--batch-size",
-        type=_positive_int,
+        type=_whole_number(1),
         help=f"pictures an update (default: the recipe's; tutorial: {recipe.batch_size})",
     )
     add(
         "--learning-rate",
-        type=_positive_float,
+        type=_positive_number,
         help=f"the first learning rate (default: the recipe's; tutorial: {recipe.learning_rate})",
     )
     _data_flags(command, f"what to train on (default: {choices.DEFAULT_DATASET})", default=None)
@@ -88,12 +89,12 @@ def _train(subcommands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     )
     add(
         "--seed",
-        type=_seed,
+        type=_whole_number(0, below=2**64),  # PyTorch's generators take no larger one
         help=f"decides initial weights, the pictures' order and distortions (default: {choices.DEFAULT_SEED})",
     )
     add(
         "--eval-every",
-        type=_natural_number,
+        type=_whole_number(0),
         default=5_000,
         metavar="STEPS",
         help="evaluate this often, and at the end; 0: at the end alone (default: %(default)s)",
@@ -118,7 +119,7 @@ def _eval(subcommands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     )
     command.add_argument(
         "--interval",
-        type=_positive_float,
+        type=_positive_number,
         default=5.0,
         metavar="SECONDS",
         help="with --watch: how often to look for a new checkpoint (default: %(default)s)",
@@ -169,39 +170,25 @@ def _device_flag(command: argparse.ArgumentParser) -> None:
     )
 
 
-def _natural_number(text: str) -> int:
-    number = int(text)
-    if number < 0:
-        raise ValueError
+def _whole_number(least: int, below: int | None = None) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not text.isdecimal() or int(text) < least or (below is not None and int(text) >= below):
+            limit = f"from {least} up" if below is None else f"from {least} to {below - 1}"
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number {limit}")
+        return int(text)
+
+    return parse
+
+
+def _positive_number(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number greater than 0")
     return number
 
-
-def _seed(text: str) -> int:
-    number = _natural_number(text)
-    if number >= 2**64:  # PyTorch's generators take no larger one
-        raise ValueError
-    return number
-
-
-def _positive_int(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError
-    return number
-
-
-def _positive_float(text: str) -> float:
-    number = float(text)
-    if not number > 0:
-        raise ValueError
-    return number
-
-
-# argparse puts these names into its sentence: "invalid positive whole number value: '-3'".
-_natural_number.__name__ = "whole number"
-_seed.__name__ = "whole number below 2^64"
-_positive_int.__name__ = "positive whole number"
-_positive_float.__name__ = "positive number"
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

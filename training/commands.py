@@ -9,8 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from training import choices, download, evaluation
-from training import dataset as datasets
+from training import choices, download, evaluation, named_datasets
 from training.dataset import Dataset
 from training.device import choose_device, choose_precision, describe
 from training.errors import UserError
@@ -93,7 +92,7 @@ def _wait_for_training(run_dir: RunDirectory, interval: float) -> None:
 
 
 def _load(name: str, data_dir: Path | None) -> Dataset:
-    return datasets.load(name, download.fetch(data_dir) if name == "cifar10" else data_dir)
+    return named_datasets.load(name, download.fetch(data_dir) if name == "cifar10" else data_dir)
 
 
 def _recipe(args: argparse.Namespace, before: dict[str, Any] | None) -> Recipe:

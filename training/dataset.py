@@ -1,13 +1,9 @@
-"""What every data set is in memory: two splits of labelled 32x32 pictures, and how to load one by name."""
+"""What every data set is in memory: two splits of labelled 32x32 pictures."""
 
 import hashlib
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
-
-from training.choices import DATASETS
-from training.errors import UserError
 
 _RECORDS_HASHED_AT_ONCE = 10_000
 
@@ -48,21 +44,3 @@ class Dataset:
     class_names: tuple[str, ...]
     train: Split
     test: Split
-
-
-def load(name: str, data_dir: Path | None) -> Dataset:
-    """The data set called `name`, one of `DATASETS`.
-
-    `data_dir` says where CIFAR-10 is (see `cifar10.directory` for what None means); the synthetic set, which
-    is made and not read, has no use for it.
-
-    Raises UserError if the name is unknown, or the files are missing or damaged.
-    """
-    # Imported here because both modules build what this one defines.
-    from training import cifar10, synthetic
-
-    if name == "cifar10":
-        return cifar10.read(cifar10.directory(data_dir))
-    if name == "synthetic":
-        return synthetic.make()
-    raise UserError(f"There is no data set called {name!r}; choose one of: {', '.join(DATASETS)}.")

@@ -9,7 +9,8 @@ import torch
 
 from tests.training.processes import Command, Finished, RunCommand, StartCommand
 from tests.training.runs import TRAINED_STEPS, start_run, train_command
-from training.dataset import Dataset, Split, load
+from training.dataset import Dataset, Split
+from training.named_datasets import load
 from training.provenance import now
 from training.recipe import Initialization, Recipe
 

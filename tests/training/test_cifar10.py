@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from training import cifar10
-from training.dataset import load
 from training.errors import UserError
+from training.named_datasets import load
 
 NAMES = ("data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin", "data_batch_5.bin")
 FILES = (*NAMES, "test_batch.bin")

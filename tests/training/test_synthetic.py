@@ -8,8 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
-from training.dataset import Dataset, load
+from training.dataset import Dataset
 from training.errors import UserError
+from training.named_datasets import load
 from training.sample import write_sample
 
 
