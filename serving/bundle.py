@@ -70,8 +70,8 @@ class Metadata(BaseModel):
     def _consistent(self) -> "Metadata":
         if len(set(self.class_names)) != len(self.class_names):
             raise ValueError("class_names has the same name twice")
-        if set(self.eval_per_class_accuracy) != set(self.class_names):
-            raise ValueError("eval_per_class_accuracy does not name the classes that class_names does")
+        if not set(self.eval_per_class_accuracy) <= set(self.class_names):
+            raise ValueError("eval_per_class_accuracy names a class that class_names does not")
         if not isinstance(self.recipe.get("name"), str):
             raise ValueError("recipe has no name")
         return self

@@ -87,8 +87,8 @@ def _model_facts(served: Classifier) -> Iterable[Metric]:
     per_class = GaugeMetricFamily(
         "model_eval_class_accuracy", "The same for one class.", labels=["model", "version", "split", "label"]
     )
-    for label in metadata.class_names:
-        per_class.add_metric([*identity, metadata.eval_split, label], metadata.eval_per_class_accuracy[label])
+    for label, class_accuracy in metadata.eval_per_class_accuracy.items():
+        per_class.add_metric([*identity, metadata.eval_split, label], class_accuracy)
     yield per_class
     yield _info(served)
 

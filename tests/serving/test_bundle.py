@@ -76,7 +76,7 @@ def test_every_key_of_the_metadata_is_needed(tmp_path: Path, key: str) -> None:
         ("eval_accuracy", "nan"),
         ("eval_accuracy", "-0.1"),
         ("eval_accuracy", "good"),
-        ("eval_per_class_accuracy", '{"red": 0.5, "green": 0.5}'),
+        ("eval_per_class_accuracy", '{"red": 0.5, "green": 0.5, "purple": 0.5}'),
         ("eval_per_class_accuracy", '{"red": 0.5, "green": 0.5, "blue": NaN}'),
         ("eval_per_class_accuracy", '{"red": 0.5, "green": 0.5, "blue": 2}'),
         ("eval_pictures", "0"),
