@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from training import choices, download, evaluation, named_datasets
+from training import choices, cifar10, download, evaluation, named_datasets
 from training.dataset import Dataset
 from training.device import choose_device, choose_precision, describe
 from training.errors import UserError
@@ -21,9 +21,11 @@ from training.sample import write_sample
 
 
 def fetch(args: argparse.Namespace) -> None:
-    if args.sample is None and args.data == "cifar10":
-        download.fetch(args.data_dir)
-    elif args.sample is not None:
+    if args.data == "cifar10":
+        print(f"CIFAR-10 is in {download.fetch(args.data_dir) / cifar10.FOLDER}.")
+    else:
+        print(f"The {args.data} set is built in; there is nothing to fetch.")
+    if args.sample is not None:
         label = write_sample(_load(args.data, args.data_dir), args.sample)
         print(f"Wrote a test picture, labelled {label}, to {args.sample}.")
 

@@ -90,7 +90,6 @@ def _holds_cifar10(folder: Path) -> bool:
     if not os.path.exists(folder / cifar10.FOLDER):
         return False
     cifar10.check(folder)
-    print(f"CIFAR-10 is in {folder / cifar10.FOLDER}.", flush=True)
     return True
 
 
@@ -126,7 +125,6 @@ def _fill(folder: Path, archive: Archive, answer_seconds: float, stall_seconds: 
         os.rename(working / cifar10.FOLDER, folder / cifar10.FOLDER)
     finally:
         shutil.rmtree(working, ignore_errors=True)
-    print(f"CIFAR-10 is in {folder / cifar10.FOLDER}.", flush=True)
 
 
 def _wait_for_answer(archive: Archive, seconds: float) -> None:
