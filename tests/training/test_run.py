@@ -32,7 +32,7 @@ def test_the_lines_around_them(trained: Trained) -> None:
     run_dir, finished = trained
     assert finished.errors == ""
     lines = [line for line in finished.output.splitlines() if not LOG_LINE.fullmatch(line)]
-    assert re.search(rf"recipe tutorial on cifar10 for {TRAINED_STEPS} steps, from step 0, in fp32 on ", lines[1])
+    assert re.search(rf"recipe tutorial on cifar10 for {TRAINED_STEPS} steps, from step 0, in fp32 on ", lines[0])
     assert re.fullmatch(rf"step {TRAINED_STEPS}: precision @ 1 = 0\.\d{{4}} \(\d+ of 10000 test pictures\)", lines[-2])
     assert lines[-1].startswith(f"Trained {TRAINED_STEPS} steps; the last checkpoint is {run_dir}/checkpoints/")
 
