@@ -94,6 +94,7 @@ class Run:
                     raise Stopped(signal.Signals(stop.signal), self.step.updates_done, self._saved_as())
                 if self._is_due(self.settings.eval_every) and self.step.updates_done < steps:
                     report.say(evaluator.evaluate(self.step.averages.network, self.step.updates_done).sentence())
+            report.finish(self.step.updates_done)
             self._save(summaries)
             report.say(evaluator.evaluate(self.step.averages.network, self.step.updates_done).sentence())
             report.say(f"Trained {self.step.updates_done} steps; the last checkpoint is {self._saved_as()}.")

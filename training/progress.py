@@ -27,6 +27,7 @@ class Reporter(Protocol):
     ) -> None: ...
     def report(self, interval: Interval) -> None: ...
     def say(self, sentence: str) -> None: ...
+    def finish(self, steps: int) -> None: ...
 
 
 class LogLines:
@@ -47,6 +48,9 @@ class LogLines:
 
     def say(self, sentence: str) -> None:
         print(sentence, flush=True)
+
+    def finish(self, steps: int) -> None:
+        """The tutorial has no line for it."""
 
 
 class Bar:
@@ -79,6 +83,9 @@ class Bar:
 
     def say(self, sentence: str) -> None:
         self._progress.console.print(sentence, markup=False)
+
+    def finish(self, steps: int) -> None:
+        self._progress.update(self._task, completed=steps)
 
 
 def reporter(total: int, first_step: int) -> Reporter:
