@@ -3,8 +3,8 @@
 set -eu
 port=${PORT:-8000}
 
-echo "Training ${STEPS:-2000} steps. A full run, make run STEPS=60000, gets about 86 % of the official test pictures"
-echo "right (82 % of the JPEG copy); see README.md for how long it takes."
+echo "Training ${STEPS:-2000} steps. Of a full run, make run STEPS=60000, the tutorial reports about 86 % precision;"
+echo "README.md says what was measured, and how long it takes."
 . scripts/train.sh
 
 picture=$run_dir/sample.png

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,11 +95,9 @@ def newest_checkpoint(run_dir: RunDirectory) -> tuple[Checkpoint, dict[str, Any]
 def evaluate_newest(run_dir: RunDirectory, dataset: Dataset, device: torch.device) -> Evaluation:
     """Evaluates the run's newest checkpoint. Raises UserError where it has none."""
     checkpoint, state = newest_checkpoint(run_dir)
-    evaluator = Evaluator(run_dir, dataset, device)
     network, _ = averaged_network(state, len(dataset.class_names), device)
-    evaluation = evaluator.evaluate(network, checkpoint.step)
-    evaluator.close()
-    return evaluation
+    with closing(Evaluator(run_dir, dataset, device)) as evaluator:
+        return evaluator.evaluate(network, checkpoint.step)
 
 
 def watch(run_dir: RunDirectory, dataset: Dataset, device: torch.device, interval: float) -> Iterator[Evaluation]:
@@ -106,20 +105,17 @@ def watch(run_dir: RunDirectory, dataset: Dataset, device: torch.device, interva
 
     Where checkpoints appear faster than they can be evaluated, the newest is taken and those between are passed over.
     """
-    evaluator = Evaluator(run_dir, dataset, device)
-    seen = -1
-    while True:
-        newest = run_dir.checkpoints.load_newest() if _newest_step(run_dir) > seen else None
-        if newest is None:
-            time.sleep(interval)
-            continue
-        checkpoint, state = newest
-        network, recipe = averaged_network(state, len(dataset.class_names), device)
-        seen = checkpoint.step
-        yield evaluator.evaluate(network, seen)
-        if seen >= recipe.steps:
-            evaluator.close()
-            return
+    seen, last = -1, 0
+    with closing(Evaluator(run_dir, dataset, device)) as evaluator:
+        while seen < last:
+            newest = run_dir.checkpoints.load_newest() if _newest_step(run_dir) > seen else None
+            if newest is None:
+                time.sleep(interval)
+                continue
+            checkpoint, state = newest
+            network, recipe = averaged_network(state, len(dataset.class_names), device)
+            seen, last = checkpoint.step, recipe.steps
+            yield evaluator.evaluate(network, seen)
 
 
 def _newest_step(run_dir: RunDirectory) -> int:

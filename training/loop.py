@@ -93,10 +93,10 @@ class Run:
                 if stop.signal:
                     raise Stopped(signal.Signals(stop.signal), self.step.updates_done, self._saved_as())
                 if self._is_due(self.settings.eval_every) and self.step.updates_done < steps:
-                    report.say(evaluator.evaluate(self.step.averages.network, self.step.updates_done).sentence())
+                    self._evaluate(evaluator, report)
             report.finish(self.step.updates_done)
             self._save(summaries)
-            report.say(evaluator.evaluate(self.step.averages.network, self.step.updates_done).sentence())
+            self._evaluate(evaluator, report)
             report.say(f"Trained {self.step.updates_done} steps; the last checkpoint is {self._saved_as()}.")
 
     def _tell(
@@ -118,6 +118,9 @@ class Run:
                 raw = [loss, *(float(term) for term in losses)]
                 averaged = self.step.loss_averages.values()
                 summaries.write(step, raw, averaged, learning_rate, interval.examples_per_sec)
+
+    def _evaluate(self, evaluator: Evaluator, report: Reporter) -> None:
+        report.say(evaluator.evaluate(self.step.averages.network, self.step.updates_done).sentence())
 
     def _is_due(self, every: int) -> bool:
         return every > 0 and self.step.updates_done % every == 0

@@ -1,0 +1,39 @@
+"""The weights that a training starts from."""
+
+import pytest
+import torch
+
+from training.network import Network
+from training.recipe import RECIPES
+
+RECIPE = RECIPES["tutorial"]
+TRUNCATED = 0.8796  # standard deviation of a normal distribution cut off at two of its own
+
+
+def fresh(seed: int) -> Network:
+    return Network(RECIPE, classes=10).initialize(RECIPE.initialization, torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize(
+    ("layer", "std", "bias"),
+    [
+        ("conv1", 1e-4, 0.0),
+        ("conv2", 1e-4, 0.1),
+        ("local3", 0.04, 0.1),
+        ("local4", 0.04, 0.1),
+        ("softmax_linear", 1 / 192, 0.0),
+    ],
+)
+def test_initial_weights_are_truncated_normals_and_biases_constants(layer: str, std: float, bias: float) -> None:
+    parameters = dict(fresh(seed=1).named_parameters())
+    weights = parameters[f"{layer}.weight"]
+    assert weights.abs().max().item() <= 2 * std * (1 + 1e-6)
+    assert weights.std().item() == pytest.approx(TRUNCATED * std, rel=0.05)
+    assert weights.mean().item() == pytest.approx(0, abs=0.1 * std)
+    assert torch.equal(parameters[f"{layer}.bias"], torch.full_like(parameters[f"{layer}.bias"], bias))
+
+
+def test_the_seed_alone_decides_the_initial_weights() -> None:
+    one, same, other = (fresh(seed).local3.weight for seed in (1, 1, 2))
+    assert torch.equal(one, same)
+    assert not torch.equal(one, other)
