@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from training import choices
-from training.errors import Stopped, UserError
+from training.errors import OtherRankFailed, Stopped, UserError
 from training.recipe import RECIPES
 
 PROGRAM = "python -m training"
@@ -28,13 +29,22 @@ def main(arguments: Sequence[str]) -> int:
     except UserError as error:
         print(error, file=sys.stderr)
         return error.status
+    except OtherRankFailed as failed:
+        return failed.status
     except Stopped as stopped:
-        again = [argument for argument in arguments if argument not in ("--resume", "--overwrite")]
-        print(f"{stopped} To go on: {PROGRAM} {shlex.join([*again, '--resume'])}", file=sys.stderr)
+        print(f"{stopped} To go on: {_resuming(arguments)}", file=sys.stderr)
         return stopped.status
     except KeyboardInterrupt:
         return 130
     return 0
+
+
+def _resuming(arguments: Sequence[str]) -> str:
+    """The command that goes on with a training, from the one that began it."""
+    again = [argument for argument in arguments if argument not in ("--resume", "--overwrite")]
+    by_torchrun = "TORCHELASTIC_RUN_ID" in os.environ and not any(word.startswith("--gpus") for word in again)
+    program = "torchrun … -m training" if by_torchrun else PROGRAM
+    return f"{program} {shlex.join([*again, '--resume'])}"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -61,7 +71,7 @@ def _train(subcommands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     command = subcommands.add_parser(
         "train",
         help="train a network",
-        description="Train a network. A checkpoint is saved every 1,000 steps, at the end, and on SIGTERM and Ctrl-C.",
+        description="Train a network, on one device or, with --gpus or started by torchrun, on several.",
         epilog="With --resume, what is not given of the recipe, data, precision and seed is taken from the run itself.",
         allow_abbrev=False,  # the command that resumes is made from this one, by its flags' names
     )
@@ -69,10 +79,14 @@ def _train(subcommands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     add = command.add_argument
     add("--recipe", choices=sorted(RECIPES), help=f"which recipe to follow (default: {recipe.name})")
     add("--steps", type=_whole_number(1), help=f"updates in all (default: the recipe's; tutorial: {recipe.steps})")
-    add(
+    batch = command.add_mutually_exclusive_group()
+    batch.add_argument(
         "--batch-size",
         type=_whole_number(1),
-        help=f"pictures an update (default: the recipe's; tutorial: {recipe.batch_size})",
+        help=f"pictures an update on each GPU (default: the recipe's; tutorial: {recipe.batch_size})",
+    )
+    batch.add_argument(
+        "--global-batch", type=_whole_number(1), metavar="PICTURES", help="pictures an update on all GPUs together"
     )
     add(
         "--learning-rate",
@@ -82,6 +96,17 @@ def _train(subcommands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     _data_flags(command, f"what to train on (default: {choices.DEFAULT_DATASET})", default=None)
     _run_dir_flag(command)
     _device_flag(command)
+    add(
+        "--gpus",
+        type=_whole_number(1),
+        metavar="N",
+        help="train on N GPUs of this machine, a process each; with --device cpu: in N processes (default: on one)",
+    )
+    add(
+        "--compile",
+        action=argparse.BooleanOptionalAction,
+        help="fuse the network's kernels with torch.compile, which takes seconds at the start (default: on a GPU)",
+    )
     add(
         "--precision",
         choices=choices.PRECISIONS,
@@ -98,6 +123,13 @@ def _train(subcommands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         default=5_000,
         metavar="STEPS",
         help="evaluate this often, and at the end; 0: at the end alone (default: %(default)s)",
+    )
+    add(
+        "--checkpoint-every",
+        type=_whole_number(0),
+        default=choices.DEFAULT_CHECKPOINT_EVERY,
+        metavar="STEPS",
+        help="save a checkpoint this often, at the end, and on SIGTERM and Ctrl-C (default: %(default)s)",
     )
     existing = command.add_mutually_exclusive_group()
     existing.add_argument("--resume", action="store_true", help="go on with the run in --run-dir, if there is one")

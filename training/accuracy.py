@@ -12,6 +12,7 @@ from torch import Tensor
 
 from training.dataset import Split
 from training.distortions import inputs
+from training.distributed import World
 from training.network import Network
 
 BATCH = 500  # pictures at once; divides 10,000, fits any device
@@ -35,12 +36,23 @@ class Accuracy:
 
 
 @torch.inference_mode()
-def measure(network: Network, split: Split, classes: int, device: torch.device) -> Accuracy:
-    """Of the network, which is on the device, in float32, on the whole split."""
+def measure(network: Network, split: Split, classes: int, device: torch.device, world: World | None = None) -> Accuracy:
+    """Of the network, which is on the device, in float32, on the whole split.
+
+    Each rank of the world counts a part of the pictures, and all of them get the sum.
+    """
+    world = world or World()
+    part = world.shard(len(split))
     predicted = [
-        network(inputs(images.to(device), network.crop_size)).argmax(dim=1) for images in split.images.split(BATCH)
+        network(inputs(images.to(device), network.crop_size)).argmax(dim=1)
+        for images in split.images[part].split(BATCH)
+        if len(images)  # of an empty tensor split makes an empty part
     ]
-    return count(torch.cat(predicted).cpu(), split.labels, classes)
+    counted = count(
+        torch.cat([torch.empty(0, dtype=torch.int64), *(part.cpu() for part in predicted)]), split.labels[part], classes
+    )
+    correct, pictures = world.sum(torch.tensor([counted.correct, counted.pictures])).tolist()
+    return Accuracy(tuple(correct), tuple(pictures))
 
 
 def count(predicted: Tensor, labels: Tensor, classes: int) -> Accuracy:

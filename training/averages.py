@@ -7,8 +7,7 @@ the losses.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -23,16 +22,23 @@ class WeightAverages(Generic[AnyModule]):
     holds the averages: evaluate it like any other.
     """
 
-    def __init__(self, network: AnyModule, decay: float) -> None:
+    def __init__(self, network: AnyModule, decay: float, device: torch.device) -> None:
+        """`network` is on the device."""
         self.network: AnyModule = copy.deepcopy(network).requires_grad_(False)
         self.decay = decay
         self._averages: list[Tensor] = [parameter.detach() for parameter in self.network.parameters()]
         self._weights: list[Tensor] = [parameter.detach() for parameter in network.parameters()]
+        # On the device, so that an update that has been captured once can be replayed with another decay.
+        self._share_of_weights = torch.zeros((), device=device)
 
-    def update(self, updates_done: int) -> None:
-        """Call after the weights' update; `updates_done` counts that one too, so it is 1 at the first call."""
-        decay = min(self.decay, (1 + updates_done) / (10 + updates_done))
-        torch._foreach_lerp_(self._averages, self._weights, 1 - decay)
+    def set_decay(self, updates_done: int) -> None:
+        """The decay of the next `update`; `updates_done` counts that one too, so it is 1 before the first call."""
+        self._share_of_weights.fill_(1 - min(self.decay, (1 + updates_done) / (10 + updates_done)))
+
+    def update(self) -> None:
+        """Call after the weights' update."""
+        for average, weight in zip(self._averages, self._weights, strict=True):
+            average.lerp_(weight, self._share_of_weights)
 
 
 class LossAverages:
@@ -43,25 +49,20 @@ class LossAverages:
 
     decay = 0.9
 
-    def __init__(self, device: torch.device) -> None:
-        self._sums: Tensor = torch.zeros(0, device=device)
-        self._updates = 0
+    def __init__(self, terms: int, device: torch.device) -> None:
+        self._sums: Tensor = torch.zeros(terms, device=device)
 
-    def update(self, values: Iterable[Tensor]) -> None:
-        """Takes scalars, always as many and in the same order; nothing waits for the device."""
-        current = torch.stack([value.detach() for value in values])
-        if not self._updates:
-            self._sums = torch.zeros_like(current)
-        self._sums.lerp_(current, 1 - self.decay)
-        self._updates += 1
+    def update(self, losses: Tensor) -> None:
+        """Takes float32 [terms]; nothing waits for the device."""
+        self._sums.lerp_(losses, 1 - self.decay)
 
-    def values(self) -> list[float]:
-        """The averages now; waits for the device."""
-        return (self._sums / (1 - self.decay**self._updates)).tolist()
+    def state(self) -> Tensor:
+        """float32 [terms]: the averages before the correction."""
+        return self._sums
 
-    def state_dict(self) -> dict[str, Any]:
-        return {"sums": self._sums.cpu(), "updates": self._updates}
+    def load_state(self, sums: Tensor) -> None:
+        self._sums.copy_(sums)
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._sums = state["sums"].to(self._sums.device)
-        self._updates = state["updates"]
+    def corrected(self, sums: Tensor, updates: int) -> list[float]:
+        """The averages after so many updates; waits for the device."""
+        return (sums / (1 - self.decay**updates)).tolist()

@@ -9,3 +9,5 @@ DEFAULT_SEED = 0
 DEVICES = ("auto", "cpu", "cuda")  # auto: CUDA where there is a usable GPU
 PRECISIONS = ("auto", "fp32", "bf16")  # auto: bf16 where the device multiplies it natively
 DEFAULT_PRECISION = "auto"
+
+DEFAULT_CHECKPOINT_EVERY = 1_000  # steps

@@ -6,13 +6,17 @@ import argparse
 import shlex
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from training import choices, cifar10, download, evaluation, named_datasets
+import torch
+
+from training import choices, cifar10, distributed, download, evaluation, named_datasets
 from training.dataset import Dataset
-from training.device import choose_device, choose_precision, describe
-from training.errors import UserError
+from training.device import check_gpus, choose_device, choose_precision, describe, prepare, telling_of_memory
+from training.distributed import World
+from training.errors import OtherRankFailed, UserError
 from training.loop import Run, Settings
 from training.provenance import libraries, now, source_revision
 from training.recipe import RECIPES, Recipe, from_dict
@@ -31,29 +35,63 @@ def fetch(args: argparse.Namespace) -> None:
 
 
 def train(args: argparse.Namespace) -> None:
+    if args.gpus and not distributed.is_launched():
+        _launch(args.gpus, args.device)
+    else:
+        with distributed.join() as world:
+            _train(args, world)
+
+
+def _launch(gpus: int, device: str) -> None:
+    # The launcher takes a second to import, which a training on one device need not wait for.
+    from training.launcher import launch
+
+    if device != "cpu":
+        check_gpus(gpus)
+    status = launch(gpus, sys.argv[1:])
+    if status:
+        raise OtherRankFailed(status)
+
+
+def _train(args: argparse.Namespace, world: World) -> None:
     run_dir = RunDirectory(args.run_dir)
-    run_dir.open_for_training(resume=args.resume, overwrite=args.overwrite)
-    before = run_dir.description() if args.resume else None
-    device = choose_device(args.device)
+    # What torchrun starts in place of a rank that was killed goes on with the run, whatever it was told at first.
+    restarted = any(world.gather(distributed.was_restarted()))
+    resume, overwrite = args.resume or restarted, args.overwrite and not restarted
+    before = world.on_main(lambda: _open(run_dir, resume, overwrite))
+    device = world.on_each(lambda: choose_device(args.device, world.local_rank))
+    prepare(device)
     settings = Settings(
-        recipe=_recipe(args, before),
+        recipe=world.on_each(lambda: _recipe(args, before, world.size)),
         seed=_given(args.seed, before, "seed", choices.DEFAULT_SEED),
         device=device,
         precision=choose_precision(_given(args.precision, before, "precision", choices.DEFAULT_PRECISION), device),
         eval_every=args.eval_every,
+        checkpoint_every=args.checkpoint_every,
+        compiled=args.compile if args.compile is not None else device.type == "cuda",
     )
-    dataset = _load(_given(args.data, before, "dataset", choices.DEFAULT_DATASET), args.data_dir)
-    run = Run(settings, dataset, run_dir)
-    if args.overwrite:
-        run_dir.empty()
-    run.restore()
-    run_dir.describe(_description(settings, dataset))
-    print(
-        f"Training recipe {settings.recipe.name} on {dataset.name} for {settings.recipe.steps} steps, from step "
-        f"{run.step.updates_done}, in {settings.precision} on {describe(device)}, into {run_dir.path}.",
-        flush=True,
-    )
-    run.train()
+    name = _given(args.data, before, "dataset", choices.DEFAULT_DATASET)
+    dataset = world.on_each(lambda: _load(name, args.data_dir))
+    with telling_of_memory(settings.recipe.batch_size):
+        run = Run(settings, dataset, run_dir, world)
+        if overwrite:
+            world.on_main(run_dir.empty)
+        run.restore()
+        devices = _describe(device, world)
+        world.on_main(lambda: run_dir.describe(_description(settings, dataset, devices)))
+        if world.is_main:
+            print(
+                f"Training recipe {settings.recipe.name} on {dataset.name} for {settings.recipe.steps} steps, "
+                f"from step {run.step.updates_done}, in {settings.precision} on {devices}, into {run_dir.path}.",
+                flush=True,
+            )
+        run.train()
+
+
+def _open(run_dir: RunDirectory, resume: bool, overwrite: bool) -> dict[str, Any] | None:
+    """The description of the run that is resumed; None for a new one."""
+    run_dir.open_for_training(resume=resume, overwrite=overwrite)
+    return run_dir.description() if resume else None
 
 
 def evaluate(args: argparse.Namespace) -> None:
@@ -97,13 +135,25 @@ def _load(name: str, data_dir: Path | None) -> Dataset:
     return named_datasets.load(name, download.fetch(data_dir) if name == "cifar10" else data_dir)
 
 
-def _recipe(args: argparse.Namespace, before: dict[str, Any] | None) -> Recipe:
-    """The recipe asked for, or that of the run that is resumed, with what was given on the command line."""
+def _recipe(args: argparse.Namespace, before: dict[str, Any] | None, world_size: int) -> Recipe:
+    """The recipe asked for, or that of the run that is resumed, with what was given on the command line.
+
+    Each rank takes as many pictures as the recipe says, as in the tutorial's multi-GPU program; a run that is resumed
+    by another number of ranks keeps its batches, and so its pictures' order. Raises UserError for too small a batch.
+    """
     if before and args.recipe in (None, before["recipe"]["name"]):
         recipe = from_dict(before["recipe"])
     else:
         recipe = RECIPES[args.recipe or choices.DEFAULT_RECIPE]
-    return recipe.with_changes(steps=args.steps, batch_size=args.batch_size, learning_rate=args.learning_rate)
+        recipe = recipe.with_changes(batch_size=recipe.batch_size * world_size)
+    batch_size = args.batch_size * world_size if args.batch_size else args.global_batch
+    recipe = recipe.with_changes(steps=args.steps, batch_size=batch_size, learning_rate=args.learning_rate)
+    if recipe.batch_size < world_size:
+        raise UserError(
+            f"{recipe.batch_size} pictures an update are too few for {world_size} processes; give --global-batch at "
+            f"least {world_size}, or start fewer."
+        )
+    return recipe
 
 
 def _given(value: Any, before: dict[str, Any] | None, key: str, default: Any) -> Any:
@@ -112,7 +162,13 @@ def _given(value: Any, before: dict[str, Any] | None, key: str, default: Any) ->
     return before[key] if before else default
 
 
-def _description(settings: Settings, dataset: Dataset) -> dict[str, Any]:
+def _describe(device: torch.device, world: World) -> str:
+    """The devices of all ranks, for people: "8 x NVIDIA H100 80GB HBM3"."""
+    names = Counter(world.gather(describe(device)))
+    return ", ".join(f"{count} x {name}" if world.size > 1 else name for name, count in names.items())
+
+
+def _description(settings: Settings, dataset: Dataset, devices: str) -> dict[str, Any]:
     """The content of recipe.json."""
     return {
         "recipe": settings.recipe.as_dict(),
@@ -121,7 +177,7 @@ def _description(settings: Settings, dataset: Dataset) -> dict[str, Any]:
         "class_names": list(dataset.class_names),
         "training_pictures": len(dataset.train),
         "precision": settings.precision,
-        "device": describe(settings.device),
+        "device": devices,
         "command": shlex.join(["python", "-m", "training", *sys.argv[1:]]),
         "started": now(),
         "source_revision": source_revision(),

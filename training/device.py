@@ -3,21 +3,55 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 
 import torch
 
 from training.errors import UserError
 
 
-def choose_device(name: str) -> torch.device:
-    """`name` is one of `choices.DEVICES`. Raises UserError for "cuda" where there is no usable GPU."""
+def choose_device(name: str, local_rank: int = 0) -> torch.device:
+    """`name` is one of `choices.DEVICES`; of a machine's GPUs, each of its ranks takes its own.
+
+    Raises UserError for "cuda" where there is no usable GPU, or fewer than ranks.
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda" and not torch.cuda.is_available():
+    if name == "cpu":
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
         raise UserError(
             "--device cuda needs an NVIDIA GPU with its driver and PyTorch sees none; use --device cpu or auto."
         )
-    return torch.device(name)
+    gpus = torch.cuda.device_count()
+    if local_rank >= gpus:
+        raise UserError(
+            f"There are more processes than GPUs on this machine, which has {gpus}; start one process a GPU, or add "
+            "--device cpu."
+        )
+    return torch.device("cuda", local_rank)
+
+
+def check_gpus(wanted: int) -> None:
+    """Raises UserError where this machine has fewer GPUs."""
+    found = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if found < wanted:
+        raise UserError(
+            f"--gpus {wanted} needs as many NVIDIA GPUs and PyTorch sees {found}; ask for those that there are, or add "
+            "--device cpu to train with as many processes on the CPU."
+        )
+
+
+def prepare(device: torch.device) -> None:
+    """Settings of the whole process; call it once, before anything is computed on the device."""
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+        # CUDA graphs are captured from a stream that is not the default one; so everything runs on such a one.
+        torch.cuda.set_stream(torch.cuda.Stream(device))
+        # The same run gives the same weights to the bit, which choosing algorithms by the clock would not.
+        torch.backends.cudnn.deterministic = True
+        torch.backends.cudnn.benchmark = False
+        torch.backends.cudnn.allow_tf32 = False  # fp32 means float32
 
 
 def choose_precision(name: str, device: torch.device) -> str:
@@ -41,3 +75,18 @@ def describe(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"CPU, {torch.get_num_threads()} threads"
+
+
+@contextlib.contextmanager
+def telling_of_memory(batch_size: int) -> Iterator[None]:
+    """While the block runs, memory that is not to be had for `batch_size` pictures an update is a UserError."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        on_gpu = isinstance(error, torch.OutOfMemoryError)
+        if not (on_gpu or isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error)):
+            raise
+        raise UserError(
+            f"The {'GPU' if on_gpu else 'machine'} has not enough free memory for {batch_size} pictures an update; "
+            "choose a smaller --batch-size or --global-batch, or end what else uses it."
+        ) from error

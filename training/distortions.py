@@ -26,15 +26,18 @@ class Draws:
     contrast: Tensor  # float32 [N], factor on the distance from the channel's mean
 
     def __getitem__(self, part: slice) -> Draws:
-        return Draws(*(values[part] for values in self._fields()))
+        return Draws(*(values[part] for values in self.tensors()))
 
     def to(self, device: torch.device) -> Draws:
-        return Draws(*(values.to(device, non_blocking=True) for values in self._fields()))
+        return Draws(*(values.to(device, non_blocking=True) for values in self.tensors()))
+
+    def clone(self) -> Draws:
+        return Draws(*(values.clone() for values in self.tensors()))
 
     def followed_by(self, other: Draws) -> Draws:
-        return Draws(*(torch.cat(pair) for pair in zip(self._fields(), other._fields(), strict=True)))
+        return Draws(*(torch.cat(pair) for pair in zip(self.tensors(), other.tensors(), strict=True)))
 
-    def _fields(self) -> tuple[Tensor, ...]:
+    def tensors(self) -> tuple[Tensor, ...]:
         return self.top, self.left, self.flip, self.brightness, self.contrast
 
 

@@ -30,6 +30,26 @@ class ExportFailed(UserError):
     status: ClassVar[int] = 1
 
 
+class OtherRankFailed(Exception):
+    """Another rank of the training has said what is wrong; this one ends silently, with the same exit status."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"another rank ended with status {status}")
+        self.status = status
+
+
+class LostRank(UserError):
+    """Another rank was killed, or its machine; torchrun starts all of them again, if it was told to."""
+
+    status: ClassVar[int] = 1
+
+    def __init__(self, rank: int) -> None:
+        super().__init__(
+            f"Rank {rank} has lost the connection to another rank; what was trained since the last checkpoint is lost, "
+            "start again with --resume."
+        )
+
+
 class Stopped(Exception):
     """SIGTERM or Ctrl-C arrived, and everything was saved."""
 

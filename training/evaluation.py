@@ -14,6 +14,7 @@ import torch
 from training.accuracy import Accuracy, measure
 from training.checkpoint import Checkpoint
 from training.dataset import Dataset
+from training.distributed import World
 from training.errors import UserError
 from training.network import Network
 from training.provenance import now
@@ -42,22 +43,33 @@ class Evaluation:
 class Evaluator:
     """Evaluates networks of one run on the test split, and writes what it finds into the run's directory."""
 
-    def __init__(self, run_dir: RunDirectory, dataset: Dataset, device: torch.device) -> None:
+    def __init__(
+        self, run_dir: RunDirectory, dataset: Dataset, device: torch.device, world: World | None = None
+    ) -> None:
+        """Each rank of the world evaluates a part of the pictures; rank 0 writes. Raises UserError where it can't."""
         self._run_dir, self._dataset, self._device = run_dir, dataset, device
+        self._world = world or World()
         self._fingerprint = dataset.test.sha256()
-        self._summaries = EvaluationSummaries(run_dir.path)
+        self._summaries = self._world.on_each(
+            lambda: EvaluationSummaries(run_dir.path) if self._world.is_main else None
+        )
 
     def evaluate(self, network: Network, step: int) -> Evaluation:
         """`network` is on the device and holds the averaged weights after `step` updates."""
         class_names = self._dataset.class_names
-        accuracy = measure(network, self._dataset.test, len(class_names), self._device)
+        accuracy = measure(network, self._dataset.test, len(class_names), self._device, self._world)
         evaluation = Evaluation(step, accuracy, class_names)
-        self._summaries.write(step, accuracy.overall)
-        self._run_dir.write_json("eval.json", self._as_dict(evaluation))
+        self._world.on_main(lambda: self._write(evaluation))
         return evaluation
 
     def close(self) -> None:
-        self._summaries.close()
+        if self._summaries:
+            self._summaries.close()
+
+    def _write(self, evaluation: Evaluation) -> None:
+        if self._summaries:
+            self._summaries.write(evaluation.step, evaluation.accuracy.overall)
+        self._run_dir.write_json("eval.json", self._as_dict(evaluation))
 
     def _as_dict(self, evaluation: Evaluation) -> dict[str, Any]:
         accuracy = evaluation.accuracy

@@ -10,28 +10,31 @@ import signal
 import time
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
+from torch import Tensor
 
 from training.checkpoint import Checkpoint
+from training.choices import DEFAULT_CHECKPOINT_EVERY
 from training.dataset import Dataset
-from training.errors import Diverged, Stopped, UserError
+from training.distributed import World
+from training.errors import Diverged, OtherRankFailed, Stopped, UserError
 from training.evaluation import Evaluator
 from training.loader import Loader
-from training.network import Losses, Network
+from training.network import Network
 from training.progress import Interval, Reporter, reporter
 from training.recipe import Recipe
 from training.run_directory import RunDirectory
+from training.schedule import learning_rate
 from training.step import TrainingStep
 from training.stopping import StopRequest
 from training.summaries import EVERY as SUMMARY_EVERY
 from training.summaries import TrainingSummaries
 
 LOG_EVERY = 10  # steps, as in the tutorial; between two log lines the host never waits for the device
-CHECKPOINT_EVERY = 1_000  # steps
+STATE_FORMAT = 2  # of what a checkpoint holds
 
 
 @dataclass(frozen=True)
@@ -43,55 +46,54 @@ class Settings:
     device: torch.device
     precision: str  # "fp32" or "bf16"
     eval_every: int  # steps; 0: at the end alone
+    checkpoint_every: int = DEFAULT_CHECKPOINT_EVERY  # steps
+    compiled: bool = False  # whether torch.compile fuses the network's kernels
 
 
 class Run:
-    def __init__(self, settings: Settings, dataset: Dataset, run_dir: RunDirectory) -> None:
-        """Fresh weights; `restore` replaces them by those of the run directory's newest checkpoint."""
+    def __init__(self, settings: Settings, dataset: Dataset, run_dir: RunDirectory, world: World | None = None) -> None:
+        """Fresh weights; `restore` replaces them by those of the run directory's newest checkpoint.
+
+        All ranks of the world do the same with it, each on its device; rank 0 alone writes into the run directory.
+        """
         self.settings, self.dataset, self.run_dir = settings, dataset, run_dir
-        recipe = settings.recipe
+        self.world = world or World()
+        recipe, device = settings.recipe, settings.device
         torch.manual_seed(settings.seed)
         network = Network(recipe, len(dataset.class_names))
         network.initialize(recipe.initialization, torch.Generator().manual_seed(settings.seed))
-        self.step = TrainingStep(network, recipe, len(dataset.train), settings.device, settings.precision)
+        loader = Loader(dataset.train, recipe, settings.seed, device, self.world)
+        self.step = TrainingStep(
+            network, recipe, loader, device, settings.precision, self.world, settings.compiled, self._say
+        )
         self._fingerprint = dataset.train.sha256()
         self._last_checkpoint: Checkpoint | None = None
 
     def restore(self) -> None:
         """Goes on where the newest sound checkpoint stands, if any. Raises UserError if it is another run's."""
-        newest = self.run_dir.checkpoints.load_newest()
-        if newest is None:
-            return
-        self._last_checkpoint, state = newest
-        mine, theirs = self._identity(), state["identity"]
-        differing = [name for name in mine if mine[name] != theirs.get(name)]
-        if differing:
-            raise UserError(
-                f"{self.run_dir.path} was trained with another {' and '.join(differing)}; resume it with the same, or "
-                "choose another --run-dir."
-            )
-        self.step.load_state_dict(state)
-        _restore_random_state(state["random"], self.settings.device)
+        newest = self.world.on_main(self._load_newest)
+        if newest is not None:
+            self._last_checkpoint, state = newest
+            self.step.load_state_dict(state)
+            _restore_random_state(state["random"], self.settings.device)
 
     def train(self) -> None:
         """Updates until the recipe's steps are done. Raises Diverged, Stopped, UserError (disk full, …)."""
         steps, first_step = self.settings.recipe.steps, self.step.updates_done
-        loader = Loader(self.dataset.train, self.settings.recipe, self.settings.seed, self.settings.device)
         with (
-            closing(TrainingSummaries(self.run_dir.path, first_step)) as summaries,
-            closing(Evaluator(self.run_dir, self.dataset, self.settings.device)) as evaluator,
-            reporter(steps, first_step) as report,
-            StopRequest() as stop,
+            closing(self._summaries(first_step)) as summaries,
+            closing(Evaluator(self.run_dir, self.dataset, self.settings.device, self.world)) as evaluator,
+            reporter(steps, first_step, silent=not self.world.is_main) as report,
+            StopRequest(repeated=self.world.size > 1) as stop,
         ):
             clock = Stopwatch(self.settings.recipe.batch_size, first_step)
-            for batch in islice(loader.batches(first_step), max(0, steps - first_step)):
-                learning_rate = self.step.learning_rate()
-                losses = self.step(batch)
-                self._tell(losses, learning_rate, clock, report, summaries)
-                if stop.signal or self._is_due(CHECKPOINT_EVERY):
+            while self.step.updates_done < steps:
+                losses = self.step()
+                stop_signal = self._tell(losses, stop, clock, report, summaries)
+                if stop_signal or self._is_due(self.settings.checkpoint_every):
                     self._save(summaries)
-                if stop.signal:
-                    raise Stopped(signal.Signals(stop.signal), self.step.updates_done, self._saved_as())
+                if stop_signal:
+                    self._end(Stopped(signal.Signals(stop_signal), self.step.updates_done, self._saved_as()))
                 if self._is_due(self.settings.eval_every) and self.step.updates_done < steps:
                     self._evaluate(evaluator, report)
             report.finish(self.step.updates_done)
@@ -100,24 +102,30 @@ class Run:
             report.say(f"Trained {self.step.updates_done} steps; the last checkpoint is {self._saved_as()}.")
 
     def _tell(
-        self,
-        losses: Losses,
-        learning_rate: float,
-        clock: Stopwatch,
-        report: Reporter,
-        summaries: TrainingSummaries,
-    ) -> None:
+        self, losses: Tensor, stop: StopRequest, clock: Stopwatch, report: Reporter, summaries: TrainingSummaries
+    ) -> int:
+        """Log line and summaries, where it is time for them; returns the signal that asks to stop, or 0.
+
+        Ranks must stop after the same update, so several of them agree about it, whenever they add up their losses.
+        """
         step = self.step.updates_done - 1  # counted as the tutorial counts: the first update is step 0
-        if step % LOG_EVERY == 0:
-            loss = float(losses.total)
-            if not math.isfinite(loss):
-                self._diverged("NaN" if math.isnan(loss) else str(loss))
-            interval = clock.lap(step, loss)
-            report.report(interval)
-            if step % SUMMARY_EVERY == 0:
-                raw = [loss, *(float(term) for term in losses)]
-                averaged = self.step.loss_averages.values()
-                summaries.write(step, raw, averaged, learning_rate, interval.examples_per_sec)
+        asked = stop.signal or 0
+        if step % LOG_EVERY:
+            return asked if self.world.size == 1 else 0
+        *raw, any_asked = self.world.mean(torch.cat([losses, losses.new_tensor([float(asked > 0)])])).tolist()
+        if not math.isfinite(raw[0]):
+            self._diverged("NaN" if math.isnan(raw[0]) else str(raw[0]))
+        interval = clock.lap(step, raw[0])
+        report.report(interval)
+        if step % SUMMARY_EVERY == 0:
+            recipe, pictures = self.settings.recipe, len(self.dataset.train)
+            rate = float(learning_rate(recipe, pictures, step))
+            summaries.write(step, raw, self.step.averaged_losses(), rate, interval.examples_per_sec)
+        return max(self.world.gather(asked)) if any_asked else 0
+
+    def _summaries(self, first_step: int) -> TrainingSummaries:
+        path = self.run_dir.path if self.world.is_main else None
+        return self.world.on_each(lambda: TrainingSummaries(path, first_step))
 
     def _evaluate(self, evaluator: Evaluator, report: Reporter) -> None:
         report.say(evaluator.evaluate(self.step.averages.network, self.step.updates_done).sentence())
@@ -128,28 +136,57 @@ class Run:
     def _save(self, summaries: TrainingSummaries) -> None:
         if self._last_checkpoint and self._last_checkpoint.step == self.step.updates_done:
             return
-        if not self.step.is_finite():
-            self._diverged("NaN")
-        summaries.flush()  # first: what lies behind a checkpoint is not summarized again
         state = self.step.state_dict() | {
+            "format": STATE_FORMAT,
             "identity": self._identity(),
             "recipe": self.settings.recipe.as_dict(),
             "random": _random_state(self.settings.device),
         }
-        self._last_checkpoint = self.run_dir.checkpoints.save(self.step.updates_done, state)
+        if not self.step.is_finite():
+            self._diverged("NaN")
+        summaries.flush()  # first: what lies behind a checkpoint is not summarized again
+        self._last_checkpoint = self.world.on_main(lambda: self.run_dir.checkpoints.save(self.step.updates_done, state))
+
+    def _load_newest(self) -> tuple[Checkpoint, dict[str, Any]] | None:
+        newest = self.run_dir.checkpoints.load_newest()
+        if newest is None:
+            return None
+        checkpoint, state = newest
+        if state.get("format") != STATE_FORMAT:
+            raise UserError(
+                f"{checkpoint.path} was written by another version of this program; go on with that version, or train "
+                "again with --overwrite."
+            )
+        differing = _differing(self._identity(), state["identity"])
+        if differing:
+            raise UserError(
+                f"{self.run_dir.path} was trained with another {' and '.join(differing)}; resume it with the same, or "
+                "choose another --run-dir."
+            )
+        return newest
 
     def _saved_as(self) -> Path | None:
         return self._last_checkpoint.path if self._last_checkpoint else None
 
     def _diverged(self, loss: str) -> None:
         kept = self._saved_as()
-        raise Diverged(
-            f"Model diverged with loss = {loss} before step {self.step.updates_done}; "
-            + (f"the last good checkpoint is {kept}." if kept else "no checkpoint had been saved yet.")
+        self._end(
+            Diverged(
+                f"Model diverged with loss = {loss} before step {self.step.updates_done}; "
+                + (f"the last good checkpoint is {kept}." if kept else "no checkpoint had been saved yet.")
+            )
         )
 
+    def _end(self, error: Diverged | Stopped) -> NoReturn:
+        """All ranks have come to it at the same time; one tells."""
+        raise error if self.world.is_main else OtherRankFailed(error.status)
+
+    def _say(self, sentence: str) -> None:
+        if self.world.is_main:
+            print(sentence, flush=True)
+
     def _identity(self) -> dict[str, Any]:
-        """What must not change when a run is resumed; its length may."""
+        """What must not change when a run is resumed; its length and the number of ranks may."""
         recipe = self.settings.recipe.as_dict()
         del recipe["steps"]
         return {"recipe": recipe, "seed": self.settings.seed, "training data": self._fingerprint}
@@ -167,6 +204,13 @@ class Stopwatch:
         sec_per_batch = (now - self._time) / (step - self._step)
         self._step, self._time = step, now
         return Interval(step, loss, self._batch_size / sec_per_batch, sec_per_batch)
+
+
+def _differing(mine: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
+    """Names what differs between two identities, of the recipe which part."""
+    names = [name for name in mine if mine[name] != theirs.get(name)]
+    parts = [part for part, value in mine["recipe"].items() if value != theirs.get("recipe", {}).get(part)]
+    return [f"recipe ({', '.join(parts)})" if name == "recipe" else name for name in names]
 
 
 def _random_state(device: torch.device) -> dict[str, Any]:

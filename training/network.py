@@ -8,7 +8,7 @@ order of pool2 (row, column, channel) the same as TensorFlow's.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -82,8 +82,10 @@ class Network(nn.Module):
         self.softmax_linear = nn.Linear(192, classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        x = F.relu(self.conv1(images))
-        x = self.norm1(_max_pool(x))
+        # The tutorial has the ReLU before pool1. The order makes no difference to a maximum, nor to its gradient, and
+        # a quarter of the numbers are left after it.
+        x = F.relu(_max_pool(self.conv1(images)))
+        x = self.norm1(x)
         x = F.relu(self.conv2(x))
         x = _max_pool(self.norm2(x))
         x = x.permute(0, 2, 3, 1).flatten(1)
@@ -94,6 +96,10 @@ class Network(nn.Module):
     def layers(self) -> tuple[nn.Conv2d | nn.Linear, ...]:
         """The five layers with weights, first to last."""
         return self.conv1, self.conv2, self.local3, self.local4, self.softmax_linear
+
+    def decayed_layers(self) -> tuple[nn.Linear, nn.Linear]:
+        """The layers whose weights (not biases) decay."""
+        return self.local3, self.local4
 
     def initialize(self, initialization: Initialization, generator: torch.Generator) -> Network:
         """Fresh weights, in place, decided by the generator alone; returns the network."""
@@ -116,22 +122,18 @@ def _max_pool(x: Tensor) -> Tensor:
     return F.max_pool2d(x, kernel_size=3, stride=2, ceil_mode=True)
 
 
-class Losses(NamedTuple):
-    """float32 scalars; `total` is what is minimized."""
-
-    cross_entropy: Tensor
-    local3_weight_loss: Tensor
-    local4_weight_loss: Tensor
-
-    @property
-    def total(self) -> Tensor:
-        return self.cross_entropy + self.local3_weight_loss + self.local4_weight_loss
+LOSS_NAMES = ("total_loss", "cross_entropy", "local3/weight_loss", "local4/weight_loss")  # the tutorial's
 
 
-def losses(network: Network, logits: Tensor, labels: Tensor, weight_decay: float) -> Losses:
-    """Mean cross-entropy of logits [N, classes] against int64 labels [N], and the L2 terms of local3 and local4."""
-    return Losses(
-        F.cross_entropy(logits.float(), labels),
-        weight_decay * network.local3.weight.square().sum() / 2,
-        weight_decay * network.local4.weight.square().sum() / 2,
-    )
+def cross_entropy(logits: Tensor, labels: Tensor, pictures: float) -> Tensor:
+    """The sum of the cross-entropies of logits [N, classes] with int64 labels [N], divided by `pictures`.
+
+    With `pictures` = N it is the mean. float32, whatever the logits are.
+    """
+    return F.cross_entropy(logits.float(), labels, reduction="sum") / pictures
+
+
+def weight_losses(network: Network, weight_decay: float) -> tuple[Tensor, Tensor]:
+    """The L2 terms of local3 and local4, the two layers that have one in the tutorial: weight_decay * sum(w^2) / 2."""
+    local3, local4 = (layer.weight.square().sum() for layer in network.decayed_layers())
+    return local3 * (weight_decay / 2), local4 * (weight_decay / 2)

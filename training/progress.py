@@ -30,6 +30,25 @@ class Reporter(Protocol):
     def finish(self, steps: int) -> None: ...
 
 
+class Silence:
+    """What a person sees of the ranks that are not rank 0."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        return None
+
+    def report(self, interval: Interval) -> None:
+        pass
+
+    def say(self, sentence: str) -> None:
+        pass
+
+    def finish(self, steps: int) -> None:
+        pass
+
+
 class LogLines:
     """`2026-11-22 18:40:36.645593: step 10, loss = 4.64 (1829.2 examples/sec; 0.070 sec/batch)`"""
 
@@ -88,6 +107,8 @@ class Bar:
         self._progress.update(self._task, completed=steps)
 
 
-def reporter(total: int, first_step: int) -> Reporter:
+def reporter(total: int, first_step: int, *, silent: bool = False) -> Reporter:
     """For a run of `total` updates that begins at `first_step`."""
+    if silent:
+        return Silence()
     return Bar(total, first_step) if sys.stdout.isatty() else LogLines()

@@ -1,15 +1,23 @@
-"""One training step, the hot path: forward, loss, backward, update, average. `distort` is the loader's part of it."""
+"""One training step, the hot path: distort, forward, loss, backward, update, average.
+
+On a GPU nothing in it waits for the device, and all of it is one CUDA graph.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from training.averages import LossAverages, WeightAverages
+from training.cuda_graph import CapturedUpdate
 from training.device import autocast
-from training.loader import Batch
-from training.network import Losses, Network, losses
+from training.distributed import World
+from training.loader import Loader, Plan
+from training.network import LOSS_NAMES, Network, cross_entropy, weight_losses
 from training.recipe import Recipe
 from training.schedule import learning_rate
 
@@ -17,52 +25,102 @@ from training.schedule import learning_rate
 class TrainingStep:
     """A network in training, with everything that an update changes (tutorial: `train` in cifar10.py)."""
 
-    def __init__(self, network: Network, recipe: Recipe, pictures: int, device: torch.device, precision: str) -> None:
-        """`pictures` is the size of an epoch, `precision` "fp32" or "bf16"; the network moves to the device."""
+    def __init__(
+        self,
+        network: Network,
+        recipe: Recipe,
+        loader: Loader,
+        device: torch.device,
+        precision: str,
+        world: World | None = None,
+        compiled: bool = False,
+        say: Callable[[str], object] = print,
+    ) -> None:
+        """`precision` is "fp32" or "bf16". The network moves to the device; with `compiled` its kernels are fused by
+        torch.compile. `say` takes sentences for people.
+        """
         self.network = network.to(device)
-        self.averages = WeightAverages(self.network, recipe.ema_decay)
-        self.loss_averages = LossAverages(device)
-        self.optimizer = torch.optim.SGD(self.network.parameters(), lr=recipe.learning_rate, foreach=True)
+        self.averages = WeightAverages(self.network, recipe.ema_decay, device)
+        self.loss_averages = LossAverages(len(LOSS_NAMES), device)
         self.updates_done = 0
-        self._recipe, self._pictures = recipe, pictures
-        self._device, self._precision = device, precision
+        self._recipe, self._loader, self._device, self._precision = recipe, loader, device, precision
+        self._world = world or World()
+        # On the device, so that a captured update can be replayed with another rate.
+        self._learning_rate = torch.tensor(recipe.learning_rate, device=device)
+        self.optimizer = torch.optim.SGD(_parameter_groups(network, recipe), lr=self._learning_rate, fused=True)
+        if compiled:
+            self.network.compile()
+        self._model = _averaging_gradients(self.network) if self._world.size > 1 else self.network
+        self._update = CapturedUpdate(self._update_once, say) if device.type == "cuda" else self._update_once
 
-    def __call__(self, batch: Batch) -> Losses:
-        """One update; returns the losses before it, on the device. The host does not wait for the device."""
-        with autocast(self._precision, self._device):
-            logits = self.network(batch.images)
-        batch_losses = losses(self.network, logits, batch.labels, self._recipe.weight_decay)
-        self.optimizer.zero_grad()
-        batch_losses.total.backward()
-        self.optimizer.param_groups[0]["lr"] = self.learning_rate()
-        self.optimizer.step()
+    def __call__(self) -> Tensor:
+        """One update, with the pictures whose turn it is.
+
+        Returns the losses before it, float32 [4] in the order of `LOSS_NAMES`, on the device and of this rank's
+        pictures: their mean over ranks is the batch's. They are overwritten by the next update.
+        """
+        self._learning_rate.fill_(self.learning_rate())
+        self.averages.set_decay(self.updates_done + 1)
+        losses = self._update(self._loader.plan(self.updates_done))
         self.updates_done += 1
-        self.averages.update(self.updates_done)
-        batch_losses = Losses(*(loss.detach() for loss in batch_losses))
-        self.loss_averages.update([batch_losses.total, *batch_losses])
-        return batch_losses
+        return losses
+
+    def _update_once(self, plan: Plan) -> Tensor:
+        batch = self._loader.batch(plan)
+        with autocast(self._precision, self._device):
+            logits = self._model(batch.images)
+        # DistributedDataParallel divides the sum of all ranks' gradients by their number.
+        loss = cross_entropy(logits, batch.labels, self._recipe.batch_size / self._world.size)
+        self.optimizer.zero_grad()
+        loss.backward()
+        with torch.no_grad():
+            losses = torch.stack([loss, *weight_losses(self.network, self._recipe.weight_decay)])
+            losses = torch.cat([losses.sum(dim=0, keepdim=True), losses])
+            self.optimizer.step()
+            self.averages.update()
+            self.loss_averages.update(losses)
+        return losses
 
     def learning_rate(self) -> float:
         """The rate that the next update will use."""
-        return float(learning_rate(self._recipe, self._pictures, self.updates_done))
+        return float(learning_rate(self._recipe, self._loader.pictures, self.updates_done))
+
+    def averaged_losses(self) -> list[float]:
+        """The moving averages of the losses, in the order of `LOSS_NAMES`; all ranks must ask."""
+        return self.loss_averages.corrected(self._world.mean(self.loss_averages.state()), self.updates_done)
 
     def is_finite(self) -> bool:
         """Whether every weight is a number; waits for the device."""
         return all(bool(weight.isfinite().all()) for weight in self.network.parameters())
 
     def state_dict(self) -> dict[str, Any]:
-        """All that the next update depends on, except the pictures."""
+        """All that the next update depends on; all ranks must ask."""
         return {
             "step": self.updates_done,
             "network": self.network.state_dict(),
             "averages": self.averages.network.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "loss_averages": self.loss_averages.state_dict(),
+            "optimizer": self.optimizer.state_dict()["state"],  # its settings are the recipe's
+            "loss_averages": torch.stack(self._world.gather(self.loss_averages.state().cpu())),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on from there, also where another number of ranks had come there."""
         self.updates_done = state["step"]
         self.network.load_state_dict(state["network"])
         self.averages.network.load_state_dict(state["averages"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.loss_averages.load_state_dict(state["loss_averages"])
+        self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": state["optimizer"]})
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._learning_rate
+        sums = state["loss_averages"]
+        self.loss_averages.load_state(sums[self._world.rank] if len(sums) == self._world.size else sums.mean(dim=0))
+
+
+def _parameter_groups(network: Network, recipe: Recipe) -> list[dict[str, Any]]:
+    """The L2 terms' gradient is weight_decay * w, which SGD adds by itself: autograd need not see them."""
+    decayed = [layer.weight for layer in network.decayed_layers()]
+    others = [parameter for parameter in network.parameters() if all(parameter is not weight for weight in decayed)]
+    return [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": others}]
+
+
+def _averaging_gradients(network: nn.Module) -> nn.Module:
+    return DistributedDataParallel(network, forward_sync_buffers=False, gradient_as_bucket_view=True)

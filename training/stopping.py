@@ -15,8 +15,9 @@ class StopRequest:
 
     _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
-    def __init__(self) -> None:
+    def __init__(self, *, repeated: bool = False) -> None:
         self.signal: int | None = None
+        self._repeated = repeated
 
     def __enter__(self) -> Self:
         self._before = {number: signal.signal(number, self._note) for number in self._SIGNALS}
@@ -27,7 +28,8 @@ class StopRequest:
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
         self.signal = number
-        self._restore()
+        if not self._repeated:
+            self._restore()
 
     def _restore(self) -> None:
         for number, handler in self._before.items():

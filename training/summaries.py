@@ -11,22 +11,24 @@ from pathlib import Path
 from torch.utils.tensorboard import SummaryWriter
 
 from training.errors import UserError
+from training.network import LOSS_NAMES
 
 EVERY = 100  # steps; the tutorial's MonitoredTrainingSession saves summaries this often
-
-LOSS_NAMES = ("total_loss", "cross_entropy", "local3/weight_loss", "local4/weight_loss")
 
 
 class TrainingSummaries:
     """The scalars of a run. Opened at a step, it hides what an earlier process wrote beyond that step."""
 
-    def __init__(self, run_dir: Path, first_step: int) -> None:
-        self._writer = SummaryWriter(str(run_dir), purge_step=first_step)
+    def __init__(self, run_dir: Path | None, first_step: int) -> None:
+        """Without a directory nothing is written: of several ranks, one writes."""
+        self._writer = SummaryWriter(str(run_dir), purge_step=first_step) if run_dir else None
 
     def write(
         self, step: int, raw: list[float], averaged: list[float], learning_rate: float, examples_per_sec: float
     ) -> None:
         """`raw` and `averaged` hold the losses in the order of `LOSS_NAMES`; the learning rate is that of this step."""
+        if self._writer is None:
+            return
         for name, now, average in zip(LOSS_NAMES, raw, averaged, strict=True):
             self._writer.add_scalar(f"{name} (raw)", now, step)
             self._writer.add_scalar(name, average, step)
@@ -35,10 +37,12 @@ class TrainingSummaries:
 
     def flush(self) -> None:
         """Writes to the file what has been waiting for it."""
-        self._writer.flush()
+        if self._writer:
+            self._writer.flush()
 
     def close(self) -> None:
-        self._writer.close()
+        if self._writer:
+            self._writer.close()
 
 
 class EvaluationSummaries:

@@ -7,16 +7,19 @@ from torch import nn
 
 from training.averages import LossAverages, WeightAverages
 
+CPU = torch.device("cpu")
+
 
 @pytest.mark.parametrize("decay", [0.9999, 0.5])
 def test_weights_with_the_decay_of_each_update(decay: float) -> None:
     network = nn.Linear(3, 2)
-    averages = WeightAverages(network, decay)
+    averages = WeightAverages(network, decay, CPU)
     expected = network.weight.detach().double()
     for update in range(1, 41):
         with torch.no_grad():
             network.weight += 1
-        averages.update(update)
+        averages.set_decay(update)
+        averages.update()
         now = min(decay, (1 + update) / (10 + update))
         expected = now * expected + (1 - now) * network.weight.detach().double()
         torch.testing.assert_close(averages.network.weight.double(), expected, rtol=1e-6, atol=1e-6)
@@ -25,23 +28,23 @@ def test_weights_with_the_decay_of_each_update(decay: float) -> None:
 
 def test_losses_are_corrected_for_their_start_at_zero() -> None:
     series = np.random.default_rng(0).uniform(1, 5, (30, 2))
-    averages = LossAverages(torch.device("cpu"))
+    averages = LossAverages(2, CPU)
     total = np.zeros(2)
     for update, values in enumerate(series, start=1):
-        averages.update([torch.tensor(value, dtype=torch.float32) for value in values])
+        averages.update(torch.tensor(values, dtype=torch.float32))
         total = 0.9 * total + 0.1 * values
-        np.testing.assert_allclose(averages.values(), total / (1 - 0.9**update), rtol=1e-5)
+        found = averages.corrected(averages.state(), update)
+        np.testing.assert_allclose(found, total / (1 - 0.9**update), rtol=1e-5)
         if update == 1:
-            np.testing.assert_allclose(averages.values(), values, rtol=1e-6)
+            np.testing.assert_allclose(found, values, rtol=1e-6)
 
 
 def test_loss_averages_go_on_from_their_state() -> None:
-    def update(averages: LossAverages, values: range) -> list[float]:
+    def update(averages: LossAverages, values: range) -> torch.Tensor:
         for value in values:
-            averages.update([torch.tensor(float(value))])
-        return averages.values()
+            averages.update(torch.tensor([float(value)]))
+        return averages.state()
 
-    straight, first, second = (LossAverages(torch.device("cpu")) for _ in range(3))
-    update(first, range(5))
-    second.load_state_dict(first.state_dict())
-    assert update(second, range(5, 9)) == update(straight, range(9))
+    straight, first, second = (LossAverages(1, CPU) for _ in range(3))
+    second.load_state(update(first, range(5)))
+    assert torch.equal(update(second, range(5, 9)), update(straight, range(9)))

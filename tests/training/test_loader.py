@@ -7,6 +7,7 @@ import torch
 
 from training.dataset import Dataset
 from training.distortions import standardize
+from training.distributed import World
 from training.loader import Batch, Loader, Plan
 from training.recipe import Distortions, Recipe
 
@@ -23,8 +24,7 @@ def stream(loader: Loader, updates: int) -> torch.Tensor:
 
 
 def take(loader: Loader, first_step: int, updates: int) -> list[Batch]:
-    batches = loader.batches(first_step)
-    return [next(batches) for _ in range(updates)]
+    return [loader.batch(loader.plan(step)) for step in range(first_step, first_step + updates)]
 
 
 def same(one: Batch, other: Batch) -> bool:
@@ -56,6 +56,21 @@ def test_batch_size_changes_neither_order_nor_distortions(few_pictures: Dataset,
     torch.testing.assert_close(images(batch_size), images(PICTURES), rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize(("batch_size", "ranks"), [(16, 2), (21, 4), (450, 8)])
+def test_ranks_share_the_batch_of_one(few_pictures: Dataset, batch_size: int, ranks: int) -> None:
+    recipe = replace(Recipe(), batch_size=batch_size)
+    cpu = torch.device("cpu")
+    loaders = [Loader(few_pictures.train, recipe, 3, cpu, World(rank, ranks)) for rank in range(ranks)]
+    alone = make_loader(few_pictures, batch_size)
+    for step in range(2 * PICTURES // batch_size + 2):
+        parts, whole = [loader.plan(step) for loader in loaders], alone.plan(step)
+        assert {len(part.index) for part in parts} <= {batch_size // ranks, batch_size // ranks + 1}
+        for joined, expected in zip(
+            zip(*(part.tensors() for part in parts), strict=True), whole.tensors(), strict=True
+        ):
+            assert torch.equal(torch.cat(joined), expected)
+
+
 @pytest.mark.parametrize("first_step", [1, 24, 25, 60])
 def test_a_loader_started_later_gives_the_same_batches(few_pictures: Dataset, first_step: int) -> None:
     expected = take(make_loader(few_pictures, 8), 0, 65)[first_step:]
@@ -66,7 +81,7 @@ def test_a_loader_started_later_gives_the_same_batches(few_pictures: Dataset, fi
 
 def test_the_seed_decides(few_pictures: Dataset) -> None:
     first, again, other = (make_loader(few_pictures, 64, seed) for seed in (3, 3, 4))
-    assert same(next(first.batches()), next(again.batches()))
+    assert same(take(first, 0, 1)[0], take(again, 0, 1)[0])
     one, two = first.plan(0), other.plan(0)
     assert not torch.equal(one.index, two.index)
     for name in ("top", "left", "flip", "brightness", "contrast"):
@@ -97,7 +112,8 @@ def test_distortions_are_drawn_for_each_picture_over_their_whole_range(cifar10: 
 def test_pictures_and_labels_are_those_of_the_plan(few_pictures: Dataset) -> None:
     plain = Distortions(flip=False, brightness=0, contrast=(1, 1))
     loader = make_loader(few_pictures, 16, distortions=plain)
-    batch, plan = next(loader.batches(12)), loader.plan(12)  # the batch in which one epoch ends and the next begins
+    plan = loader.plan(12)  # the batch in which one epoch ends and the next begins
+    batch = loader.batch(plan)
     assert torch.equal(batch.labels, few_pictures.train.labels[plan.index])
     assert batch.images.dtype == torch.float32
     assert batch.images.shape == (16, 3, 24, 24)

@@ -83,8 +83,8 @@ def copied(trained: Trained, tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("changes", "differing"),
     [
-        (["--batch-size", 16], "recipe"),
-        (["--learning-rate", 0.2], "recipe"),
+        (["--batch-size", 16], "recipe (batch_size)"),
+        (["--learning-rate", 0.2], "recipe (learning_rate)"),
         (["--seed", 4], "seed"),
         (["--data", "synthetic", "--seed", 4], "seed and training data"),
     ],

@@ -1,0 +1,60 @@
+"""The training step as one CUDA graph: recorded once, then replayed, so that the host starts one thing a step, not 100.
+
+Source: NVIDIA's and PyTorch's "CUDA Graphs" notes (whole-network capture; usage with DistributedDataParallel).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from training.loader import Plan
+
+UPDATES_BEFORE_CAPTURE = 11  # as many as DistributedDataParallel needs; they are ordinary updates of the run
+
+
+class CapturedUpdate:
+    """Does what `update` does. The first updates run as written, then one is captured and replayed for all that follow.
+
+    All plans hold equally many pictures. `update` changes nothing on the host and never waits for the device; it runs
+    on the current stream, which must not be the default one. Where it cannot be captured, `say` is told why, and all
+    updates run as written.
+    """
+
+    def __init__(self, update: Callable[[Plan], Tensor], say: Callable[[str], object]) -> None:
+        self._update = update
+        self._say = say
+        self._began = time.perf_counter()
+        self._updates_until_capture = UPDATES_BEFORE_CAPTURE
+        self._inputs: Plan | None = None
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self._losses: Tensor | None = None
+
+    def __call__(self, plan: Plan) -> Tensor:
+        if self._updates_until_capture == 0:
+            self._capture(plan)
+        self._updates_until_capture -= 1
+        if self._graph is None or self._inputs is None or self._losses is None:
+            return self._update(plan)
+        torch._foreach_copy_(self._inputs.tensors(), plan.tensors())
+        self._graph.replay()
+        return self._losses
+
+    def _capture(self, plan: Plan) -> None:
+        inputs, graph = plan.clone(), torch.cuda.CUDAGraph()
+        try:
+            # thread_local: NCCL's watchdog thread asks the device for news meanwhile, which is harmless.
+            with torch.cuda.graph(graph, stream=torch.cuda.current_stream(), capture_error_mode="thread_local"):
+                losses = self._update(inputs)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            reason = str(error).partition("\n")[0]
+            self._say(f"The step goes on without a CUDA graph, and slower: it could not be captured ({reason}).")
+            return
+        self._inputs, self._graph, self._losses = inputs, graph, losses
+        seconds = time.perf_counter() - self._began
+        self._say(f"The step is captured as a CUDA graph, {seconds:.1f} s after the start, compiling included.")

@@ -1,0 +1,45 @@
+"""`train --gpus N`: one process a GPU on this machine, started and watched by PyTorch's own launcher (torchrun)."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import uuid
+from collections.abc import Sequence
+
+from torch.distributed.elastic.multiprocessing import SignalException
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+SHUTDOWN_SECONDS = 120  # that the ranks have, after a signal, to finish an evaluation and save
+
+
+def launch(ranks: int, arguments: Sequence[str]) -> int:
+    """Runs `python -m training ARGUMENTS` in as many processes, to their end; returns the exit status of the run.
+
+    Each process finds in its environment which one it is. Their output is this process's output. A signal is passed on.
+    """
+    # Each of them would start a thread for every core.
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // ranks)))
+    # The ranks say themselves, in one sentence, what went wrong; the launcher would add a page.
+    logging.disable(logging.CRITICAL)
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=ranks,
+        run_id=uuid.uuid4().hex,
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",  # any free port
+        max_restarts=0,
+        shutdown_timeout=SHUTDOWN_SECONDS,
+    )
+    try:
+        elastic_launch(config, sys.executable)("-m", "training", *arguments)
+    except ChildFailedError as failed:
+        _, failure = failed.get_first_failure()
+        return failure.exitcode if failure.exitcode > 0 else 128 - failure.exitcode
+    except SignalException as stopped:
+        return 128 + signal.Signals(stopped.sigval)
+    return 0
