@@ -59,6 +59,32 @@ def _train(args: argparse.Namespace, world: World) -> None:
     restarted = any(world.gather(distributed.was_restarted()))
     resume, overwrite = args.resume or restarted, args.overwrite and not restarted
     before = world.on_main(lambda: _open(run_dir, resume, overwrite))
+    try:
+        settings, dataset = _settings_and_data(args, before, world)
+    except (UserError, OtherRankFailed):
+        if world.is_main:
+            run_dir.abandon()
+        raise
+    with telling_of_memory(settings.recipe.batch_size):
+        run = Run(settings, dataset, run_dir, world)
+        if overwrite:
+            world.on_main(run_dir.empty)
+        run.restore()
+        devices = _describe(settings.device, world)
+        world.on_main(lambda: run_dir.describe(_description(settings, dataset, devices)))
+        if world.is_main:
+            print(
+                f"Training recipe {settings.recipe.name} on {dataset.name} for {settings.recipe.steps} steps, "
+                f"from step {run.step.updates_done}, in {settings.precision} on {devices}, into {run_dir.path}.",
+                flush=True,
+            )
+        run.train()
+
+
+def _settings_and_data(
+    args: argparse.Namespace, before: dict[str, Any] | None, world: World
+) -> tuple[Settings, Dataset]:
+    """What is asked for, and where nothing is said what the resumed run had (`before`), or the defaults."""
     device = world.on_each(lambda: choose_device(args.device, world.local_rank))
     prepare(device)
     settings = Settings(
@@ -71,27 +97,22 @@ def _train(args: argparse.Namespace, world: World) -> None:
         compiled=args.compile if args.compile is not None else device.type == "cuda",
     )
     name = _given(args.data, before, "dataset", choices.DEFAULT_DATASET)
-    dataset = world.on_each(lambda: _load(name, args.data_dir))
-    with telling_of_memory(settings.recipe.batch_size):
-        run = Run(settings, dataset, run_dir, world)
-        if overwrite:
-            world.on_main(run_dir.empty)
-        run.restore()
-        devices = _describe(device, world)
-        world.on_main(lambda: run_dir.describe(_description(settings, dataset, devices)))
-        if world.is_main:
-            print(
-                f"Training recipe {settings.recipe.name} on {dataset.name} for {settings.recipe.steps} steps, "
-                f"from step {run.step.updates_done}, in {settings.precision} on {devices}, into {run_dir.path}.",
-                flush=True,
-            )
-        run.train()
+    return settings, world.on_each(lambda: _load(name, args.data_dir))
 
 
 def _open(run_dir: RunDirectory, resume: bool, overwrite: bool) -> dict[str, Any] | None:
     """The description of the run that is resumed; None for a new one."""
     run_dir.open_for_training(resume=resume, overwrite=overwrite)
-    return run_dir.description() if resume else None
+    before = run_dir.description() if resume else None
+    if before is not None:
+        missing = {"recipe", "seed", "dataset", "precision"} - before.keys()
+        if missing:
+            raise run_dir.damaged(f"it has no {' and no '.join(sorted(missing))}")
+        try:
+            from_dict(before["recipe"])
+        except (KeyError, TypeError) as error:
+            raise run_dir.damaged("its recipe is of another version of this program") from error
+    return before
 
 
 def evaluate(args: argparse.Namespace) -> None:

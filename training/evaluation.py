@@ -121,7 +121,7 @@ def watch(run_dir: RunDirectory, dataset: Dataset, device: torch.device, interva
     with closing(Evaluator(run_dir, dataset, device)) as evaluator:
         while seen < last:
             newest = run_dir.checkpoints.load_newest() if _newest_step(run_dir) > seen else None
-            if newest is None:
+            if newest is None or newest[0].step <= seen:  # there is none, or what is newer is damaged
                 time.sleep(interval)
                 continue
             checkpoint, state = newest

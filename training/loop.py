@@ -120,7 +120,8 @@ class Run:
         if step % SUMMARY_EVERY == 0:
             recipe, pictures = self.settings.recipe, len(self.dataset.train)
             rate = float(learning_rate(recipe, pictures, step))
-            summaries.write(step, raw, self.step.averaged_losses(), rate, interval.examples_per_sec)
+            averaged = self.step.averaged_losses()
+            self.world.on_main(lambda: summaries.write(step, raw, averaged, rate, interval.examples_per_sec))
         return max(self.world.gather(asked)) if any_asked else 0
 
     def _summaries(self, first_step: int) -> TrainingSummaries:
@@ -144,8 +145,11 @@ class Run:
         }
         if not self.step.is_finite():
             self._diverged("NaN")
+        self._last_checkpoint = self.world.on_main(lambda: self._write(state, summaries))
+
+    def _write(self, state: dict[str, Any], summaries: TrainingSummaries) -> Checkpoint:
         summaries.flush()  # first: what lies behind a checkpoint is not summarized again
-        self._last_checkpoint = self.world.on_main(lambda: self.run_dir.checkpoints.save(self.step.updates_done, state))
+        return self.run_dir.checkpoints.save(self.step.updates_done, state)
 
     def _load_newest(self) -> tuple[Checkpoint, dict[str, Any]] | None:
         newest = self.run_dir.checkpoints.load_newest()

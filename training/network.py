@@ -21,23 +21,24 @@ class _FastLocalResponseNorm(torch.autograd.Function):
     """y = x * s^-0.75 with s = 1 + conv1x1(x^2, band), and its gradient, in as few passes over memory as they need.
 
     The power is r * sqrt(r) with r = 1 / sqrt(s): a general power costs two to three times as much on a CPU. With
-    respect to x the gradient is g * s^-0.75 - 1.5 * x * conv1x1(g * x * s^-1.75, band), since the band is symmetric.
+    respect to x the gradient is g * s^-0.75 - 1.5 * x * conv1x1(g * y / s, band), since the band is symmetric.
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, band: Tensor) -> Tensor:
-        rsqrt = F.conv2d(x * x, band).add_(1).rsqrt_()
+    def forward(ctx: Any, x: Tensor, band: Tensor, ones: Tensor) -> Tensor:
+        s = F.conv2d(x * x, band, ones)
+        rsqrt = s.rsqrt()
         power = rsqrt.sqrt().mul_(rsqrt)
-        ctx.save_for_backward(x, rsqrt, power, band)
-        return x * power
+        y = x * power
+        ctx.save_for_backward(x, y, s, power, band)
+        return y
 
     @staticmethod
-    def backward(ctx: Any, *grad_outputs: Any) -> tuple[Tensor, None]:
+    def backward(ctx: Any, *grad_outputs: Any) -> tuple[Tensor, None, None]:
         (grad,) = grad_outputs
-        x, rsqrt, power, band = ctx.saved_tensors
-        direct = grad * power
-        across = F.conv2d((direct * x).mul_(rsqrt).mul_(rsqrt), band)
-        return torch.addcmul(direct, x, across, value=-1.5), None
+        x, y, s, power, band = ctx.saved_tensors
+        across = F.conv2d((grad * y).div_(s), band)
+        return torch.addcmul(grad * power, x, across, value=-1.5), None, None
 
 
 class LocalResponseNorm(nn.Module):
@@ -49,20 +50,22 @@ class LocalResponseNorm(nn.Module):
     """
 
     band: Tensor
+    ones: Tensor
 
     def __init__(self, channels: int, depth_radius: int = 4, alpha: float = 0.001 / 9) -> None:
         super().__init__()
         channel = torch.arange(channels)
         near = (channel[:, None] - channel[None, :]).abs() <= depth_radius
-        # A constant of the architecture, not a weight: it stays out of the state dict.
+        # Constants of the architecture, not weights: they stay out of the state dict.
         self.register_buffer("band", (alpha * near)[:, :, None, None], persistent=False)
+        self.register_buffer("ones", torch.ones(channels), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        band = self.band.to(x.dtype)
+        band, ones = self.band.to(x.dtype), self.ones.to(x.dtype)
         if torch.is_grad_enabled() and x.requires_grad:
-            return _FastLocalResponseNorm.apply(x, band)  # type: ignore[no-any-return]
+            return _FastLocalResponseNorm.apply(x, band, ones)  # type: ignore[no-any-return]
         # The same in plain operations, which the ONNX exporter can follow.
-        rsqrt = torch.rsqrt(1 + F.conv2d(x * x, band))
+        rsqrt = torch.rsqrt(F.conv2d(x * x, band, ones))
         return x * (rsqrt * torch.sqrt(rsqrt))
 
 

@@ -9,6 +9,7 @@ eval.json          the newest evaluation
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -19,7 +20,7 @@ from typing import Any
 
 from training.checkpoint import CheckpointDirectory
 from training.errors import UserError
-from training.files import write_atomically
+from training.files import make_directory, write_atomically
 
 _LOCK = ".lock"
 _DESCRIPTION = "recipe.json"
@@ -30,6 +31,7 @@ class RunDirectory:
         self.path = path
         self.checkpoints = CheckpointDirectory(path / "checkpoints")
         self._lock: int | None = None
+        self._made = False
 
     def open_for_training(self, *, resume: bool, overwrite: bool) -> None:
         """Makes the directory and locks it for this process, until the process ends.
@@ -53,12 +55,20 @@ class RunDirectory:
         """What recipe.json says; None where nothing has been trained here. Raises UserError where it isn't JSON."""
         path = self.path / _DESCRIPTION
         try:
-            content: dict[str, Any] = json.loads(path.read_bytes())
+            content = json.loads(path.read_bytes())
         except FileNotFoundError:
             return None
+        except OSError as error:
+            raise UserError(f"{path} cannot be read ({error.strerror}); check the disk and the permissions.") from error
         except ValueError as error:
-            raise UserError(f"{path} is damaged ({error}); train again with --overwrite.") from error
+            raise self.damaged(str(error)) from error
+        if not isinstance(content, dict):
+            raise self.damaged("it is no JSON object")
         return content
+
+    def damaged(self, reason: str) -> UserError:
+        """What to tell of a description that does not say what it must."""
+        return UserError(f"{self.path / _DESCRIPTION} is damaged ({reason}); train again with --overwrite.")
 
     def trained(self) -> dict[str, Any]:
         """What recipe.json says. Raises UserError where nothing has been trained here."""
@@ -82,11 +92,23 @@ class RunDirectory:
     def empty(self) -> None:
         """Deletes the earlier run. The directory itself stays: it may be a mount point."""
         # The description last: as long as it is there, what a killed process left of the rest is known for a run.
-        for path in sorted(self._content(), key=lambda path: path.name == _DESCRIPTION):
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
+        try:
+            for path in sorted(self._content(), key=lambda path: path.name == _DESCRIPTION):
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink()
+        except OSError as error:
+            raise UserError(
+                f"{error.filename or self.path} could not be deleted ({error.strerror}); choose another --run-dir."
+            ) from error
+
+    def abandon(self) -> None:
+        """Takes back `open_for_training`, as far as it made the directory and nothing has been written into it."""
+        if self._made:
+            (self.path / _LOCK).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # it holds something
+                self.path.rmdir()
 
     def _is_run(self) -> bool:
         return (self.path / _DESCRIPTION).exists() or bool(self.checkpoints.all())
@@ -97,8 +119,9 @@ class RunDirectory:
         return [path for path in self.path.iterdir() if not path.name.startswith(".")]
 
     def _make_and_lock(self) -> None:
+        self._made = not self.path.exists()
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
+            make_directory(self.path)
             self._lock = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
             raise UserError(
@@ -110,3 +133,5 @@ class RunDirectory:
             raise UserError(
                 f"Another process is training in {self.path}; wait for it or choose another --run-dir."
             ) from None
+        for part in self.path.glob(f".{_DESCRIPTION}.*.part"):  # of processes that were killed while they wrote it
+            part.unlink(missing_ok=True)

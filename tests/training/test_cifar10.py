@@ -2,11 +2,14 @@
 
 import hashlib
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.training.processes import RunCommand
 from training import cifar10
 from training.errors import UserError
 from training.named_datasets import load
@@ -99,6 +102,34 @@ def test_label_over_nine_is_refused(damaged: Path) -> None:
     records.tofile(damaged / "test_batch.bin")
     with pytest.raises(UserError, match=r"test_batch.bin has a label 10 where"):
         load("cifar10", damaged.parent)
+
+
+def cut(path: Path) -> None:
+    os.truncate(path, RECORD * RECORDS - 1)
+
+
+def mislabel(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.seek(1234 * RECORD)
+        file.write(b"\x0a")
+
+
+@pytest.mark.parametrize("flag", ["", "--resume", "--overwrite"])
+@pytest.mark.parametrize(
+    ("damage", "sentence"), [(Path.unlink, "is missing"), (cut, "has 30,729,999 bytes"), (mislabel, "has a label 10")]
+)
+def test_training_on_damaged_files_is_one_sentence_and_no_run(
+    run: RunCommand, damaged: Path, tmp_path: Path, damage: Callable[[Path], None], sentence: str, flag: str
+) -> None:
+    name = "data_batch_4.bin"
+    whole_file = (damaged / name).resolve()
+    (damaged / name).unlink()
+    shutil.copyfile(whole_file, damaged / name)
+    damage(damaged / name)
+    told = run("train", "--run-dir", tmp_path / "run", "--data-dir", damaged.parent, *flag.split()).refusal()
+    assert f"{damaged / name} {sentence}" in told
+    assert "python -m training fetch" in told
+    assert [path for path in tmp_path.glob("run/*") if not path.name.startswith(".")] == []
 
 
 def test_empty_directory_says_how_to_go_on(tmp_path: Path) -> None:
