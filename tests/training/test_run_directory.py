@@ -1,0 +1,103 @@
+"""Run directories that are not as they should be, and a machine without memory: one sentence, nothing changed."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.training.processes import Finished, RunCommand, StartCommand
+from tests.training.runs import TRAINED_STEPS, final_state, snapshot, train_command
+from training.checkpoint import CheckpointDirectory
+from training.device import telling_of_memory
+from training.errors import UserError
+
+Trained = tuple[Path, Finished]
+
+
+@pytest.fixture
+def copied(trained: Trained, tmp_path: Path) -> Path:
+    """A copy of a finished run."""
+    return Path(shutil.copytree(trained[0], tmp_path / "copied"))
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("{", "damaged"),
+        ("[1, 2]", "it is no JSON object"),
+        ('{"recipe": {}}', "it has no dataset and no precision and no seed"),
+        ('{"recipe": {"name": "x"}, "seed": 0, "dataset": "cifar10", "precision": "fp32"}', "of another version"),
+    ],
+    ids=["cut off", "a list", "entries missing", "an unknown recipe"],
+)
+def test_a_damaged_description(run: RunCommand, copied: Path, cifar10_dir: Path, content: str, reason: str) -> None:
+    (copied / "recipe.json").write_text(content)
+    before = snapshot(copied)
+    sentence = run("train", "--run-dir", copied, "--data-dir", cifar10_dir, "--resume").refusal()
+    assert sentence.startswith(f"{copied / 'recipe.json'} is damaged")
+    assert reason in sentence
+    assert "--overwrite" in sentence
+    assert snapshot(copied) == before
+
+
+def test_a_description_that_cannot_be_read(run: RunCommand, copied: Path, cifar10_dir: Path) -> None:
+    (copied / "recipe.json").unlink()
+    (copied / "recipe.json").mkdir()
+    for command in ("train", "eval", "export"):
+        more = ["--resume"] if command == "train" else []
+        sentence = run(command, "--run-dir", copied, "--data-dir", cifar10_dir, *more).refusal()
+        assert f"{copied / 'recipe.json'} cannot be read (Is a directory)" in sentence
+
+
+def test_a_checkpoint_of_another_version(run: RunCommand, copied: Path, cifar10_dir: Path) -> None:
+    state = final_state(copied)
+    CheckpointDirectory(copied / "checkpoints").save(state["step"] + 1, state | {"format": 1})
+    command = ["train", "--run-dir", copied, "--data-dir", cifar10_dir, "--resume", "--steps", TRAINED_STEPS + 10]
+    assert "was written by another version of this program" in run(*command).refusal()
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_refused_training_leaves_no_directory_of_its_own(run: RunCommand, tmp_path: Path, exists: bool) -> None:
+    run_dir = tmp_path / "run"
+    (tmp_path / "cifar-10-batches-bin").mkdir()
+    if exists:
+        run_dir.mkdir()
+    assert "data_batch_1.bin is missing" in run(*train_command(run_dir, tmp_path, 5)).refusal()
+    assert run_dir.exists() == exists
+    assert snapshot(run_dir).keys() <= {".lock"}
+
+
+def test_what_a_killed_process_left_half_written_is_cleared_away(
+    run: RunCommand, copied: Path, cifar10_dir: Path
+) -> None:
+    part = copied / ".recipe.json.0123456789abcdef.part"
+    part.write_text("{")
+    finished = run("train", "--run-dir", copied, "--data-dir", cifar10_dir, "--resume")
+    assert finished.status == 0, finished.errors
+    assert not part.exists()
+
+
+def test_watching_passes_over_a_newest_checkpoint_that_is_damaged(
+    start: StartCommand, copied: Path, cifar10_dir: Path
+) -> None:
+    description = json.loads((copied / "recipe.json").read_bytes())
+    newest = sorted((copied / "checkpoints").iterdir())[-1]
+    state = torch.load(newest) | {"step": 10}
+    state["recipe"]["steps"] = description["recipe"]["steps"] + 1  # there is more to come
+    newest.write_bytes(b"damaged")
+    CheckpointDirectory(copied / "checkpoints").save(10, state)
+    watching = start("eval", "--run-dir", copied, "--data-dir", cifar10_dir, "--watch", "--interval", 0.05)
+    watching.wait_for(lambda: watching.output.count("The checkpoint before it is used") >= 3)
+    watching.kill()
+    assert len(re.findall("precision @ 1", watching.output)) == 1
+
+
+def test_too_little_memory() -> None:
+    sentence = "not enough free memory for 128 pictures an update; choose a smaller --batch-size"
+    with pytest.raises(UserError, match=sentence), telling_of_memory(128):
+        torch.empty(2**50, dtype=torch.uint8)
+    with pytest.raises(RuntimeError, match="must match the size"), telling_of_memory(128):
+        torch.ones(2) + torch.ones(3)
