@@ -94,7 +94,7 @@ def _settings_and_data(
         precision=choose_precision(_given(args.precision, before, "precision", choices.DEFAULT_PRECISION), device),
         eval_every=args.eval_every,
         checkpoint_every=args.checkpoint_every,
-        compiled=args.compile if args.compile is not None else device.type == "cuda",
+        fused=args.compile if args.compile is not None else device.type == "cuda",
     )
     name = _given(args.data, before, "dataset", choices.DEFAULT_DATASET)
     return settings, world.on_each(lambda: _load(name, args.data_dir))

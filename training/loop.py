@@ -47,7 +47,7 @@ class Settings:
     precision: str  # "fp32" or "bf16"
     eval_every: int  # steps; 0: at the end alone
     checkpoint_every: int = DEFAULT_CHECKPOINT_EVERY  # steps
-    compiled: bool = False  # whether torch.compile fuses the network's kernels
+    fused: bool = False  # whether torch.compile fuses the network's kernels
 
 
 class Run:
@@ -64,7 +64,7 @@ class Run:
         network.initialize(recipe.initialization, torch.Generator().manual_seed(settings.seed))
         loader = Loader(dataset.train, recipe, settings.seed, device, self.world)
         self.step = TrainingStep(
-            network, recipe, loader, device, settings.precision, self.world, settings.compiled, self._say
+            network, recipe, loader, device, settings.precision, self.world, settings.fused, self._say
         )
         self._fingerprint = dataset.train.sha256()
         self._last_checkpoint: Checkpoint | None = None

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from training.averages import LossAverages, WeightAverages
+from training.compilation import compiled
 from training.cuda_graph import CapturedUpdate
 from training.device import autocast
 from training.distributed import World
@@ -33,11 +34,11 @@ class TrainingStep:
         device: torch.device,
         precision: str,
         world: World | None = None,
-        compiled: bool = False,
+        fused: bool = False,
         say: Callable[[str], object] = print,
     ) -> None:
-        """`precision` is "fp32" or "bf16". The network moves to the device; with `compiled` its kernels are fused by
-        torch.compile. `say` takes sentences for people.
+        """`precision` is "fp32" or "bf16". The network moves to the device; if `fused`, torch.compile fuses its
+        kernels. `say` takes sentences for people.
         """
         self.network = network.to(device)
         self.averages = WeightAverages(self.network, recipe.ema_decay, device)
@@ -48,9 +49,10 @@ class TrainingStep:
         # On the device, so that a captured update can be replayed with another rate.
         self._learning_rate = torch.tensor(recipe.learning_rate, device=device)
         self.optimizer = torch.optim.SGD(_parameter_groups(network, recipe), lr=self._learning_rate, fused=True)
-        if compiled:
-            self.network.compile()
-        self._model = _averaging_gradients(self.network) if self._world.size > 1 else self.network
+        model: nn.Module = self.network
+        if fused:
+            model = compiled(model, self._no_pictures(), precision, say)
+        self._model = _averaging_gradients(model) if self._world.size > 1 else model
         self._update = CapturedUpdate(self._update_once, say) if device.type == "cuda" else self._update_once
 
     def __call__(self) -> Tensor:
@@ -80,6 +82,13 @@ class TrainingStep:
             self.averages.update()
             self.loss_averages.update(losses)
         return losses
+
+    def _no_pictures(self) -> Tensor:
+        """A batch of this rank, as the network gets it, without content."""
+        part = self._world.shard(self._recipe.batch_size)
+        size = self._recipe.distortions.crop_size
+        images = torch.zeros(part.stop - part.start, 3, size, size, device=self._device)
+        return images.contiguous(memory_format=torch.channels_last)
 
     def learning_rate(self) -> float:
         """The rate that the next update will use."""

@@ -32,7 +32,7 @@ def make_step(dataset: Dataset, device: torch.device, precision: str = "fp32", c
     network = Network(RECIPE, 10)
     network.initialize(RECIPE.initialization, torch.Generator().manual_seed(0))
     loader = Loader(dataset.train, RECIPE, 3, device, World())
-    return TrainingStep(network, RECIPE, loader, device, precision, compiled=compiled)
+    return TrainingStep(network, RECIPE, loader, device, precision, fused=compiled)
 
 
 @pytest.mark.parametrize("compiled", [False, True], ids=["as written", "compiled"])

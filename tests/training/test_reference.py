@@ -3,6 +3,7 @@
 `reference/tensorflow.npz` holds its results on fixed pictures; pictures and weights are drawn again here.
 """
 
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -124,11 +125,14 @@ class CentralCrops(Loader):
 
 
 @pytest.mark.parametrize("compiled", [False, True], ids=["as written", "compiled"])
-def test_five_steps(reference: Reference, compiled: bool) -> None:
+def test_five_steps(reference: Reference, capsys: pytest.CaptureFixture[str], compiled: bool) -> None:
+    if compiled and not shutil.which("g++"):
+        pytest.skip("needs a C++ compiler")
     recipe = replace(RECIPE, batch_size=16)
     loader = CentralCrops(Split(reference.images, reference.labels), recipe, 0, CPU)
-    step = TrainingStep(reference.network, recipe, loader, CPU, "fp32", compiled=compiled)
+    step = TrainingStep(reference.network, recipe, loader, CPU, "fp32", fused=compiled)
     found = [step()[LOSS_NAMES.index("total_loss")].item() for _ in range(5)]
+    assert ("Compiling the network took" in capsys.readouterr().out) == compiled
     np.testing.assert_allclose(found, reference.expected["losses_5_steps"], atol=1e-5)
     images = reference.batch().images
     with torch.no_grad():

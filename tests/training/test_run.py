@@ -166,3 +166,14 @@ def test_a_full_disk_is_told_in_a_sentence(run: RunCommand, tmp_path: Path, cifa
     sentence = finished.refusal()
     assert re.search(r"checkpoint-00000005-\w+\.pt could not be written \(File too large\)", sentence)
     assert list((tmp_path / "run" / "checkpoints").iterdir()) == []
+
+
+def test_compiling_is_not_needed(
+    start: StartCommand, tmp_path: Path, cifar10_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("CXX", "/nonexistent/g++")
+    finished = start(*train_command(tmp_path / "run", cifar10_dir, 11, "--compile"), interpreter=True).finish()
+    assert finished.status == 0, finished.errors
+    assert "The network runs as written, and slower: torch.compile failed" in finished.output
+    assert list(logged_losses(finished.output)) == [0, 10]

@@ -1,0 +1,38 @@
+"""One training as a process of its own, and the time of its steps as its log lines tell it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import statistics
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from benchmarks import log_lines
+from training.errors import UserError
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def seconds_per_step(command: Sequence[str], warm_up: int, variables: Mapping[str, str] | None = None) -> float:
+    """The median over the intervals between log lines, those that begin before step `warm_up` left out.
+
+    `variables` are added to the environment. Raises UserError if the command fails or prints too few lines.
+    """
+    finished = subprocess.run(
+        command,
+        cwd=REPOSITORY,
+        env=os.environ | dict(variables or {}),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+    if finished.returncode:
+        print(finished.stderr.strip(), file=sys.stderr)
+        raise UserError(f"{shlex.join(command)} ended with status {finished.returncode}; what it said is above.")
+    measured = log_lines.intervals(finished.stdout, warm_up)
+    if not measured:
+        raise UserError(f"{shlex.join(command)} printed too few log lines from step {warm_up} on; give more --steps.")
+    return statistics.median(interval.seconds / interval.steps for interval in measured)
