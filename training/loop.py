@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import signal
-import time
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,15 +16,16 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor
 
+from training import resumption
 from training.checkpoint import Checkpoint
 from training.choices import DEFAULT_CHECKPOINT_EVERY
 from training.dataset import Dataset
-from training.distributed import World
+from training.distributed import World, is_launched
 from training.errors import Diverged, OtherRankFailed, Stopped, UserError
 from training.evaluation import Evaluator
 from training.loader import Loader
 from training.network import Network
-from training.progress import Interval, Reporter, reporter
+from training.progress import Reporter, Stopwatch, reporter
 from training.recipe import Recipe
 from training.run_directory import RunDirectory
 from training.schedule import learning_rate
@@ -34,7 +35,6 @@ from training.summaries import EVERY as SUMMARY_EVERY
 from training.summaries import TrainingSummaries
 
 LOG_EVERY = 10  # steps, as in the tutorial; between two log lines the host never waits for the device
-STATE_FORMAT = 2  # of what a checkpoint holds
 
 
 @dataclass(frozen=True)
@@ -66,16 +66,18 @@ class Run:
         self.step = TrainingStep(
             network, recipe, loader, device, settings.precision, self.world, settings.fused, self._say
         )
-        self._fingerprint = dataset.train.sha256()
         self._last_checkpoint: Checkpoint | None = None
+        fingerprint = dataset.train.sha256()
+        self._identity = resumption.identity(recipe, settings.seed, fingerprint)
+        self.world.on_each(self._same_pictures(self.world.gather(fingerprint)))
 
     def restore(self) -> None:
         """Goes on where the newest sound checkpoint stands, if any. Raises UserError if it is another run's."""
-        newest = self.world.on_main(self._load_newest)
+        newest = self.world.on_main(lambda: resumption.load_newest(self.run_dir, self._identity))
         if newest is not None:
             self._last_checkpoint, state = newest
             self.step.load_state_dict(state)
-            _restore_random_state(state["random"], self.settings.device)
+            resumption.restore_random_state(state["random"], self.settings.device)
 
     def train(self) -> None:
         """Updates until the recipe's steps are done. Raises Diverged, Stopped, UserError (disk full, …)."""
@@ -84,7 +86,7 @@ class Run:
             closing(self._summaries(first_step)) as summaries,
             closing(Evaluator(self.run_dir, self.dataset, self.settings.device, self.world)) as evaluator,
             reporter(steps, first_step, silent=not self.world.is_main) as report,
-            StopRequest(repeated=self.world.size > 1) as stop,
+            StopRequest(repeated=is_launched()) as stop,
         ):
             clock = Stopwatch(self.settings.recipe.batch_size, first_step)
             while self.step.updates_done < steps:
@@ -100,6 +102,15 @@ class Run:
             self._save(summaries)
             self._evaluate(evaluator, report)
             report.say(f"Trained {self.step.updates_done} steps; the last checkpoint is {self._saved_as()}.")
+
+    def _same_pictures(self, fingerprints: list[str]) -> Callable[[], None]:
+        def check() -> None:
+            if fingerprints[self.world.rank] != fingerprints[0]:
+                raise UserError(
+                    f"Rank {self.world.rank} has other training pictures than rank 0; give all the same data."
+                )
+
+        return check
 
     def _tell(
         self, losses: Tensor, stop: StopRequest, clock: Stopwatch, report: Reporter, summaries: TrainingSummaries
@@ -138,10 +149,10 @@ class Run:
         if self._last_checkpoint and self._last_checkpoint.step == self.step.updates_done:
             return
         state = self.step.state_dict() | {
-            "format": STATE_FORMAT,
-            "identity": self._identity(),
+            "format": resumption.STATE_FORMAT,
+            "identity": self._identity,
             "recipe": self.settings.recipe.as_dict(),
-            "random": _random_state(self.settings.device),
+            "random": resumption.random_state(self.settings.device),
         }
         if not self.step.is_finite():
             self._diverged("NaN")
@@ -150,24 +161,6 @@ class Run:
     def _write(self, state: dict[str, Any], summaries: TrainingSummaries) -> Checkpoint:
         summaries.flush()  # first: what lies behind a checkpoint is not summarized again
         return self.run_dir.checkpoints.save(self.step.updates_done, state)
-
-    def _load_newest(self) -> tuple[Checkpoint, dict[str, Any]] | None:
-        newest = self.run_dir.checkpoints.load_newest()
-        if newest is None:
-            return None
-        checkpoint, state = newest
-        if state.get("format") != STATE_FORMAT:
-            raise UserError(
-                f"{checkpoint.path} was written by another version of this program; go on with that version, or train "
-                "again with --overwrite."
-            )
-        differing = _differing(self._identity(), state["identity"])
-        if differing:
-            raise UserError(
-                f"{self.run_dir.path} was trained with another {' and '.join(differing)}; resume it with the same, or "
-                "choose another --run-dir."
-            )
-        return newest
 
     def _saved_as(self) -> Path | None:
         return self._last_checkpoint.path if self._last_checkpoint else None
@@ -188,42 +181,3 @@ class Run:
     def _say(self, sentence: str) -> None:
         if self.world.is_main:
             print(sentence, flush=True)
-
-    def _identity(self) -> dict[str, Any]:
-        """What must not change when a run is resumed; its length and the number of ranks may."""
-        recipe = self.settings.recipe.as_dict()
-        del recipe["steps"]
-        return {"recipe": recipe, "seed": self.settings.seed, "training data": self._fingerprint}
-
-
-class Stopwatch:
-    """The speed between two log lines, checkpoints and evaluations included, as the tutorial counts it."""
-
-    def __init__(self, batch_size: int, first_step: int) -> None:
-        self._batch_size = batch_size
-        self._step, self._time = first_step - 1, time.perf_counter()
-
-    def lap(self, step: int, loss: float) -> Interval:
-        now = time.perf_counter()
-        sec_per_batch = (now - self._time) / (step - self._step)
-        self._step, self._time = step, now
-        return Interval(step, loss, self._batch_size / sec_per_batch, sec_per_batch)
-
-
-def _differing(mine: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
-    """Names what differs between two identities, of the recipe which part."""
-    names = [name for name in mine if mine[name] != theirs.get(name)]
-    parts = [part for part, value in mine["recipe"].items() if value != theirs.get("recipe", {}).get(part)]
-    return [f"recipe ({', '.join(parts)})" if name == "recipe" else name for name in names]
-
-
-def _random_state(device: torch.device) -> dict[str, Any]:
-    """PyTorch's own generators. (The loader needs none: the seed and the step decide its pictures.)"""
-    state = {"cpu": torch.get_rng_state()}
-    return state | ({"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {})
-
-
-def _restore_random_state(state: dict[str, Any], device: torch.device) -> None:
-    torch.set_rng_state(state["cpu"])
-    if device.type == "cuda" and "cuda" in state:
-        torch.cuda.set_rng_state(state["cuda"], device)

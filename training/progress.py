@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from datetime import datetime
 from types import TracebackType
 from typing import NamedTuple, Protocol, Self
@@ -112,3 +113,17 @@ def reporter(total: int, first_step: int, *, silent: bool = False) -> Reporter:
     if silent:
         return Silence()
     return Bar(total, first_step) if sys.stdout.isatty() else LogLines()
+
+
+class Stopwatch:
+    """The speed between two log lines, checkpoints and evaluations included, as the tutorial counts it."""
+
+    def __init__(self, batch_size: int, first_step: int) -> None:
+        self._batch_size = batch_size
+        self._step, self._time = first_step - 1, time.perf_counter()
+
+    def lap(self, step: int, loss: float) -> Interval:
+        now = time.perf_counter()
+        sec_per_batch = (now - self._time) / (step - self._step)
+        self._step, self._time = step, now
+        return Interval(step, loss, self._batch_size / sec_per_batch, sec_per_batch)

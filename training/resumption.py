@@ -1,0 +1,63 @@
+"""What a checkpoint holds besides the step's own state, so that a run goes on as itself or not at all."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from training.checkpoint import Checkpoint
+from training.errors import UserError
+from training.recipe import Recipe
+from training.run_directory import RunDirectory
+
+STATE_FORMAT = 2  # of what a checkpoint holds
+
+
+def identity(recipe: Recipe, seed: int, fingerprint: str) -> dict[str, Any]:
+    """What must not change when a run is resumed; its length and the number of ranks may.
+
+    `fingerprint` is the training pictures' SHA-256.
+    """
+    values = recipe.as_dict()
+    del values["steps"]
+    return {"recipe": values, "seed": seed, "training data": fingerprint}
+
+
+def load_newest(run_dir: RunDirectory, mine: dict[str, Any]) -> tuple[Checkpoint, dict[str, Any]] | None:
+    """The newest sound checkpoint, if any, and its state. Raises UserError where its identity is not `mine`."""
+    newest = run_dir.checkpoints.load_newest()
+    if newest is None:
+        return None
+    checkpoint, state = newest
+    if state.get("format") != STATE_FORMAT:
+        raise UserError(
+            f"{checkpoint.path} was written by another version of this program; go on with that version, or train "
+            "again with --overwrite."
+        )
+    differing = _differing(mine, state["identity"])
+    if differing:
+        raise UserError(
+            f"{run_dir.path} was trained with another {' and '.join(differing)}; resume it with the same, or "
+            "choose another --run-dir."
+        )
+    return newest
+
+
+def _differing(mine: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
+    """Names what differs between two identities, of the recipe which part."""
+    names = [name for name in mine if mine[name] != theirs.get(name)]
+    parts = [part for part, value in mine["recipe"].items() if value != theirs.get("recipe", {}).get(part)]
+    return [f"recipe ({', '.join(parts)})" if name == "recipe" else name for name in names]
+
+
+def random_state(device: torch.device) -> dict[str, Any]:
+    """PyTorch's own generators. (The loader needs none: the seed and the step decide its pictures.)"""
+    state = {"cpu": torch.get_rng_state()}
+    return state | ({"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {})
+
+
+def restore_random_state(state: dict[str, Any], device: torch.device) -> None:
+    torch.set_rng_state(state["cpu"])
+    if device.type == "cuda" and "cuda" in state:
+        torch.cuda.set_rng_state(state["cuda"], device)
