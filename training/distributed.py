@@ -12,11 +12,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
-import torch
 import torch.distributed as dist
 from torch import Tensor
 
 from training.errors import LostRank, OtherRankFailed, UserError
+from training.rendezvous import connect
 
 Result = TypeVar("Result")
 
@@ -119,16 +119,16 @@ def join() -> Iterator[World]:
     if world.size == 1:
         yield world
         return
-    # gloo for what is in the host's memory, NCCL for what is on GPUs.
-    dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
     try:
+        connect()
         yield world
     except RuntimeError as error:
         if not _is_lost_connection(error):
             raise
         raise LostRank(world.rank) from error
     finally:
-        dist.destroy_process_group()
+        if dist.is_initialized():
+            dist.destroy_process_group()
 
 
 _VARIABLES = (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0))

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from tests.training.processes import Command, Finished, RunCommand, StartCommand
+from tests.training.ranks import RANKS_STEPS, SAVING, TORCHRUN, Launcher, StartLauncher
 from tests.training.runs import TRAINED_STEPS, start_run, train_command
 from training.dataset import Dataset, Split
 from training.named_datasets import load
@@ -85,3 +86,37 @@ def learned(tmp_path_factory: pytest.TempPathFactory, cifar10: Dataset, few_pict
     )
     run.train()
     return run.run_dir.path
+
+
+@pytest.fixture(scope="session")
+def launch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartLauncher]:
+    """Starts launchers of ranks, which end with the tests."""
+    started: list[Launcher] = []
+
+    def launch(*arguments: object, environment: dict[str, str] | None = None) -> Launcher:
+        started.append(Launcher(arguments, tmp_path_factory.mktemp("launcher"), environment))
+        return started[-1]
+
+    yield launch
+    for launcher in started:
+        launcher.kill()
+
+
+@pytest.fixture(scope="session")
+def by_torchrun(
+    tmp_path_factory: pytest.TempPathFactory, cifar10_dir: Path, launch: StartLauncher
+) -> tuple[Path, Finished]:
+    """A run of two ranks that nothing disturbed, eight pictures each. Not to be written to."""
+    run_dir = tmp_path_factory.mktemp("by_torchrun") / "run"
+    finished = launch(*TORCHRUN, "-m", "training", *train_command(run_dir, cifar10_dir, RANKS_STEPS, *SAVING)).finish()
+    assert finished.status == 0, finished.errors
+    return run_dir, finished
+
+
+@pytest.fixture(scope="session")
+def alone(tmp_path_factory: pytest.TempPathFactory, cifar10_dir: Path, run: RunCommand) -> tuple[Path, Finished]:
+    """The same run, by one rank with sixteen pictures. Not to be written to."""
+    run_dir = tmp_path_factory.mktemp("alone") / "run"
+    finished = run(*train_command(run_dir, cifar10_dir, RANKS_STEPS, *SAVING, "--batch-size", 16))
+    assert finished.status == 0, finished.errors
+    return run_dir, finished

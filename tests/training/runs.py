@@ -79,3 +79,18 @@ def assert_same(one: Any, other: Any, where: str = "state") -> None:
 def snapshot(directory: Path) -> dict[str, bytes]:
     """Every file below a directory, and its content."""
     return {str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+
+
+def checkpoint_names(run_dir: Path) -> list[str]:
+    """The checkpoints' names, each of which holds a checksum of all that is in it."""
+    return [checkpoint.path.name for checkpoint in CheckpointDirectory(run_dir / "checkpoints").all()]
+
+
+def check_same_weights(one: Path, other: Path, step: int) -> None:
+    torch.testing.assert_close(_state_after(one, step), _state_after(other, step), rtol=0, atol=1e-6)
+
+
+def _state_after(run_dir: Path, step: int) -> dict[str, dict[str, torch.Tensor]]:
+    (checkpoint,) = [found for found in CheckpointDirectory(run_dir / "checkpoints").all() if found.step == step]
+    state = checkpoint.load()
+    return {part: state[part] for part in ("network", "averages")}

@@ -1,0 +1,115 @@
+"""Ranks and machines that die, and other numbers of them that go on: the same run, whatever happens."""
+
+import re
+import shutil
+import socket
+from pathlib import Path
+
+import pytest
+
+from tests.training.processes import Finished
+from tests.training.ranks import RANKS_STEPS, SAVING, TORCHRUN, Launcher, StartLauncher, run_ranks
+from tests.training.runs import check_same_weights, checkpoint_names, logged_losses, snapshot, train_command
+from training.checkpoint import CheckpointDirectory
+
+Trained = tuple[Path, Finished]
+
+
+def test_killed_ranks_are_started_again_by_torchrun(
+    launch: StartLauncher, by_torchrun: Trained, tmp_path: Path, cifar10_dir: Path
+) -> None:
+    command = train_command(tmp_path / "run", cifar10_dir, RANKS_STEPS, *SAVING)
+    launcher = launch(*TORCHRUN, "--max-restarts=3", "-m", "training", *command)
+    for rank, step in [(1, 30), (0, 60)]:
+        launcher.wait_for_output(f"step {step}, loss")
+        starts = launcher.output.count("from step")
+        launcher.kill_rank(rank)
+        launcher.wait_for_output(rf"(?s)(from step.*){{{starts + 1}}}")
+        assert last_start(launcher.output) == newest_at_last_start(tmp_path / "run") >= step - step % 20
+    finished = launcher.finish()
+    assert finished.status == 0, finished.errors
+    assert finished.output.count("from step") == 3, "torchrun has needed more starts than there were kills"
+    assert checkpoint_names(tmp_path / "run") == checkpoint_names(by_torchrun[0])
+    assert logged_losses(finished.output) == logged_losses(by_torchrun[1].output)
+
+
+def last_start(output: str) -> int:
+    return int(re.findall(r"from step (\d+)", output)[-1])
+
+
+def newest_at_last_start(run_dir: Path) -> int:
+    """The step of the newest checkpoint that is older than the description that the last start has written."""
+    started = (run_dir / "recipe.json").stat().st_mtime_ns
+    checkpoints = CheckpointDirectory(run_dir / "checkpoints").all()
+    return max(checkpoint.step for checkpoint in checkpoints if checkpoint.path.stat().st_mtime_ns < started)
+
+
+def test_a_machine_that_dies_and_comes_back(
+    launch: StartLauncher, by_torchrun: Trained, tmp_path: Path, cifar10_dir: Path
+) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        endpoint = free.getsockname()
+
+    def start_machine() -> Launcher:
+        rendezvous = ["--nnodes=2", "--nproc-per-node=1", "--max-restarts=3", "--rdzv-backend=c10d", "--rdzv-id=one"]
+        patience = ["--rdzv-conf=keep_alive_interval=1,keep_alive_max_attempt=2"]
+        command = train_command(tmp_path / "run", cifar10_dir, RANKS_STEPS, *SAVING)
+        return launch(
+            *["torch.distributed.run", *rendezvous, f"--rdzv-endpoint={endpoint[0]}:{endpoint[1]}", *patience],
+            *["-m", "training", *command],
+            # Agents that share their store with the ranks never tell a newcomer where it is.
+            environment={"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"},
+        )
+
+    first = start_machine()
+    first.wait_for(lambda: is_listening(endpoint))  # the rendezvous is on this one
+    second = start_machine()
+    first.wait_for(lambda: "step 30, loss" in first.output + second.output)
+    before = second.kill().output
+    third = start_machine()
+    finished, joined = first.finish(), third.finish()
+    assert (finished.status, joined.status) == (0, 0), finished.errors + joined.errors
+    assert checkpoint_names(tmp_path / "run") == checkpoint_names(by_torchrun[0])
+    losses = [logged_losses(output) for output in (before, finished.output, joined.output)]
+    assert losses[0] | losses[1] | losses[2] == logged_losses(by_torchrun[1].output)
+
+
+def is_listening(address: tuple[str, int]) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(address) == 0
+
+
+@pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2)])
+def test_another_number_of_ranks_goes_on_with_the_same_pictures(
+    by_torchrun: Trained, alone: Trained, tmp_path: Path, cifar10_dir: Path, before: int, after: int
+) -> None:
+    straight, printed = by_torchrun if before == 2 else alone
+    run_dir = stopped_at(60, straight, tmp_path)
+    where = ["train", "--data-dir", cifar10_dir, "--run-dir", run_dir]
+    finished = run_ranks(after, [*where, "--steps", RANKS_STEPS, "--resume"], tmp_path)
+    assert {rank.status for rank in finished} == {0}, finished
+    assert "from step 60," in finished[0].output
+    losses = logged_losses(finished[0].output)
+    assert list(losses) == [60, 70, 80, 90]
+    assert losses.items() <= logged_losses(printed.output).items()
+    check_same_weights(run_dir, straight, RANKS_STEPS)
+
+
+def test_another_batch_is_another_run(by_torchrun: Trained, tmp_path: Path, cifar10_dir: Path) -> None:
+    run_dir = stopped_at(60, by_torchrun[0], tmp_path)
+    where = ["train", "--data-dir", cifar10_dir, "--run-dir", run_dir]
+    before = snapshot(run_dir)
+    told, silent = run_ranks(2, [*where, "--steps", RANKS_STEPS, "--resume", "--batch-size", 16], tmp_path)
+    assert f"{run_dir} was trained with another recipe (batch_size);" in told.refusal()
+    assert (silent.status, silent.output, silent.errors) == (2, "", "")
+    assert snapshot(run_dir) == before
+
+
+def stopped_at(step: int, run_dir: Path, folder: Path) -> Path:
+    """A copy of a run as it was after `step` updates."""
+    copied = Path(shutil.copytree(run_dir, folder / "stopped"))
+    for checkpoint in CheckpointDirectory(copied / "checkpoints").all():
+        if checkpoint.step > step:
+            checkpoint.path.unlink()
+    return copied
