@@ -83,6 +83,18 @@ def test_scaling_on_one_core(cifar10_dir: Path) -> None:
     assert row.endswith("| 1.00 (1.00 to 1.00) | 100 % |")
 
 
+def test_breakdown_accounts_for_the_whole_step(cifar10_dir: Path) -> None:
+    cpu = ["--device", "cpu", "--precision", "fp32", "--updates", 3, "--data-dir", cifar10_dir]
+    done = run(sys.executable, "-m", "benchmarks.breakdown", *cpu)
+    assert done.returncode == 0, done.stderr
+    cells = [line.strip("| ").split(" | ") for line in done.stdout.splitlines() if line.startswith("| ")][1:]
+    milliseconds = {name: float(spent) for name, spent, *_ in cells}
+    whole = milliseconds.pop("the whole step")
+    assert {"conv1", "conv2", "LRN", "pooling", "fully connected", "distortions"} < milliseconds.keys()
+    assert sum(milliseconds.values()) == pytest.approx(whole, abs=0.1)
+    assert max(milliseconds, key=milliseconds.__getitem__) == "conv2"
+
+
 def test_scaling_is_compared_with_one_rank() -> None:
     rates = {Size(1, 1): [1000.0, 900.0], Size(2, 1): [1900.0, 1620.0], Size(1, 2): [1500.0, 1350.0]}
     rows = table(rates).splitlines()[2:]
