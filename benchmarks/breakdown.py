@@ -14,7 +14,7 @@ import statistics
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -22,11 +22,10 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks import machine
-from benchmarks.flags import add_data_dir, positive
+from benchmarks.flags import add_data_dir, positive, run
 from training import choices, named_datasets
 from training.cifar10 import directory
 from training.device import choose_device, choose_precision, prepare
-from training.errors import UserError
 from training.loader import Loader
 from training.network import Network
 from training.recipe import RECIPES
@@ -39,15 +38,6 @@ GIGA_OPERATIONS = {
     "conv2": 3.77 * 3,
     "fully connected": 0.25 * 3,
 }  # at batch 128; 3: and 2 gradients
-
-
-def main(arguments: Sequence[str]) -> int:
-    try:
-        measure(parser().parse_args(arguments))
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return error.status
-    return 0
 
 
 def parser() -> argparse.ArgumentParser:
@@ -184,4 +174,4 @@ def _limits(device: torch.device, precision: str) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(run(measure, parser(), sys.argv[1:]))

@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from benchmarks import log_lines
 from training import cifar10
 from training.errors import UserError
 
+Measure = Callable[[argparse.Namespace], None]
 SHORTEST = 2 * log_lines.EVERY  # steps after the warm-up: one interval between log lines at least
+
+
+def run(measure: Measure, described: argparse.ArgumentParser, arguments: Sequence[str]) -> int:
+    """The exit status of a benchmark; an error that a person can mend is one sentence."""
+    try:
+        measure(described.parse_args(arguments))
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return error.status
+    return 0
 
 
 def add_flags(described: argparse.ArgumentParser, batch_of: str) -> None:

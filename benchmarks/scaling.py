@@ -22,7 +22,7 @@ from typing import NamedTuple
 import torch
 
 from benchmarks import machine
-from benchmarks.flags import add_flags, given_to_training, length, positive
+from benchmarks.flags import add_flags, given_to_training, length, positive, run
 from benchmarks.measured_run import seconds_per_step
 from benchmarks.spread import spread
 from training.errors import UserError
@@ -33,15 +33,6 @@ class Size(NamedTuple):
 
     ranks: int
     threads: int | None
-
-
-def main(arguments: Sequence[str]) -> int:
-    try:
-        measure(parser().parse_args(arguments))
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return error.status
-    return 0
 
 
 def parser() -> argparse.ArgumentParser:
@@ -110,4 +101,4 @@ def _counts(text: str) -> list[int]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(run(measure, parser(), sys.argv[1:]))

@@ -21,7 +21,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks import machine
-from benchmarks.flags import add_flags, given_to_training, length
+from benchmarks.flags import add_flags, given_to_training, length, run
 from benchmarks.measured_run import seconds_per_step
 from benchmarks.spread import spread
 from benchmarks.tensorflow_environment import tensorflow_python, version
@@ -31,15 +31,6 @@ PROGRAMS = ("ours", "tensorflow", "pytorch")
 PRECISIONS = ("fp32", "bf16")  # bf16: convolutions and matrix products in bfloat16, in all programs
 BASELINE = "TensorFlow, fp32"  # as the tutorial computes
 Program = Callable[[Sequence[str], int], float]  # (what every program is given, warm-up) -> seconds a step
-
-
-def main(arguments: Sequence[str]) -> int:
-    try:
-        measure(parser().parse_args(arguments))
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return error.status
-    return 0
 
 
 def parser() -> argparse.ArgumentParser:
@@ -117,4 +108,4 @@ def _programs(text: str) -> tuple[str, ...]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(run(measure, parser(), sys.argv[1:]))
