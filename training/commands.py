@@ -55,10 +55,8 @@ def _launch(gpus: int, device: str) -> None:
 
 def _train(args: argparse.Namespace, world: World) -> None:
     run_dir = RunDirectory(args.run_dir)
-    # What torchrun starts in place of a rank that was killed goes on with the run, whatever it was told at first.
     restarted = any(world.gather(distributed.was_restarted()))
-    resume, overwrite = args.resume or restarted, args.overwrite and not restarted
-    before = world.on_main(lambda: _open(run_dir, resume, overwrite))
+    overwrite, before = world.on_main(lambda: _open(run_dir, args, restarted))
     try:
         settings, dataset = _settings_and_data(args, before, world)
     except (UserError, OtherRankFailed):
@@ -100,8 +98,13 @@ def _settings_and_data(
     return settings, world.on_each(lambda: _load(name, args.data_dir))
 
 
-def _open(run_dir: RunDirectory, resume: bool, overwrite: bool) -> dict[str, Any] | None:
-    """The description of the run that is resumed; None for a new one."""
+def _open(run_dir: RunDirectory, args: argparse.Namespace, restarted: bool) -> tuple[bool, dict[str, Any] | None]:
+    """Opens the run's directory. Returns whether to delete the run that is there, and the description of one to resume.
+
+    What torchrun starts in place of a rank that was killed goes on with what was begun, whatever it was told at first.
+    """
+    ours = restarted and (run_dir.description() or {}).get("launch") == distributed.launch_name()
+    resume, overwrite = args.resume or ours, args.overwrite and not ours
     run_dir.open_for_training(resume=resume, overwrite=overwrite)
     before = run_dir.description() if resume else None
     if before is not None:
@@ -112,7 +115,7 @@ def _open(run_dir: RunDirectory, resume: bool, overwrite: bool) -> dict[str, Any
             from_dict(before["recipe"])
         except (KeyError, TypeError) as error:
             raise run_dir.damaged("its recipe is of another version of this program") from error
-    return before
+    return overwrite, before
 
 
 def evaluate(args: argparse.Namespace) -> None:
@@ -199,6 +202,7 @@ def _description(settings: Settings, dataset: Dataset, devices: str) -> dict[str
         "training_pictures": len(dataset.train),
         "precision": settings.precision,
         "device": devices,
+        "launch": distributed.launch_name(),
         "command": shlex.join(["python", "-m", "training", *sys.argv[1:]]),
         "started": now(),
         "source_revision": source_revision(),

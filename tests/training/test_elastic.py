@@ -33,6 +33,18 @@ def test_killed_ranks_are_started_again_by_torchrun(
     assert logged_losses(finished.output) == logged_losses(by_torchrun[1].output)
 
 
+def test_a_restart_does_not_go_on_with_another_launch_s_run(
+    launch: StartLauncher, by_torchrun: Trained, tmp_path: Path, cifar10_dir: Path
+) -> None:
+    run_dir = stopped_at(60, by_torchrun[0], tmp_path)
+    before = snapshot(run_dir)
+    command = train_command(run_dir, cifar10_dir, RANKS_STEPS, *SAVING)
+    finished = launch(*TORCHRUN, "--max-restarts=1", "-m", "training", *command).finish()
+    assert finished.status == 1
+    assert finished.errors.count(f"{run_dir} exists already; add --resume") == 2
+    assert snapshot(run_dir) == before
+
+
 def last_start(output: str) -> int:
     return int(re.findall(r"from step (\d+)", output)[-1])
 
