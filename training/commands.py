@@ -124,6 +124,7 @@ def evaluate(args: argparse.Namespace) -> None:
         _wait_for_training(run_dir, args.interval)
     dataset = _load(run_dir.trained()["dataset"], args.data_dir)
     device = choose_device(args.device)
+    prepare(device)
     if args.watch:
         for found in evaluation.watch(run_dir, dataset, device, args.interval):
             print(f"{found.sentence()}\n{found.table()}", flush=True)
