@@ -14,12 +14,11 @@ from typing import NoReturn
 from training import choices
 from training.errors import OtherRankFailed, Stopped, UserError
 from training.recipe import RECIPES
+from training.torchrun import is_launched
 
 PROGRAM = "python -m training"
 EXIT_STATUS = """exit status: 0 done, 1 the model diverged, 2 something to mend (the last line says what), 3 no network,
 128 + the signal's number when stopped by it"""
-
-_STARTED_BY_LAUNCHER = "TORCHELASTIC_RUN_ID" in os.environ
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -45,7 +44,7 @@ def main(arguments: Sequence[str]) -> int:
 def _resuming(arguments: Sequence[str]) -> str:
     """The command that goes on with a training, from the one that began it."""
     again = [argument for argument in arguments if argument not in ("--resume", "--overwrite")]
-    by_torchrun = _STARTED_BY_LAUNCHER and not any(word.startswith("--gpus") for word in again)
+    by_torchrun = is_launched() and not any(word.startswith("--gpus") for word in again)
     program = "torchrun … -m training" if by_torchrun else PROGRAM
     return f"{program} {shlex.join([*again, '--resume'])}"
 
@@ -226,7 +225,7 @@ def _positive_number(text: str) -> float:
 
 
 def _end(status: int) -> NoReturn:
-    if _STARTED_BY_LAUNCHER:
+    if is_launched():
         # Now and then gloo's threads still hold tensors, whose end takes an interpreter. Without one the process is
         # aborted after all is done (https://github.com/pytorch/pytorch/pull/179291); so the interpreter is not ended.
         sys.stdout.flush()

@@ -48,9 +48,8 @@ def measure(network: Network, split: Split, classes: int, device: torch.device, 
         for images in split.images[part].split(BATCH)
         if len(images)  # of an empty tensor split makes an empty part
     ]
-    counted = count(
-        torch.cat([torch.empty(0, dtype=torch.int64), *(part.cpu() for part in predicted)]), split.labels[part], classes
-    )
+    found = torch.cat([torch.empty(0, dtype=torch.int64), *(labels.cpu() for labels in predicted)])
+    counted = count(found, split.labels[part], classes)
     correct, pictures = world.sum(torch.tensor([counted.correct, counted.pictures])).tolist()
     return Accuracy(tuple(correct), tuple(pictures))
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from training import choices, cifar10, distributed, download, evaluation, named_datasets
+from training import choices, cifar10, distributed, download, evaluation, named_datasets, torchrun
 from training.dataset import Dataset
 from training.device import check_gpus, choose_device, choose_precision, describe, prepare, telling_of_memory
 from training.distributed import World
@@ -35,7 +35,7 @@ def fetch(args: argparse.Namespace) -> None:
 
 
 def train(args: argparse.Namespace) -> None:
-    if args.gpus and not distributed.is_launched():
+    if args.gpus and not torchrun.is_launched():
         _launch(args.gpus, args.device)
     else:
         with distributed.join() as world:
@@ -55,7 +55,7 @@ def _launch(gpus: int, device: str) -> None:
 
 def _train(args: argparse.Namespace, world: World) -> None:
     run_dir = RunDirectory(args.run_dir)
-    restarted = any(world.gather(distributed.was_restarted()))
+    restarted = any(world.gather(torchrun.was_restarted()))
     overwrite, before = world.on_main(lambda: _open(run_dir, args, restarted))
     try:
         settings, dataset = _settings_and_data(args, before, world)
@@ -103,7 +103,7 @@ def _open(run_dir: RunDirectory, args: argparse.Namespace, restarted: bool) -> t
 
     What torchrun starts in place of a rank that was killed goes on with what was begun, whatever it was told at first.
     """
-    ours = restarted and (run_dir.description() or {}).get("launch") == distributed.launch_name()
+    ours = restarted and (run_dir.description() or {}).get("launch") == torchrun.launch_name()
     resume, overwrite = args.resume or ours, args.overwrite and not ours
     run_dir.open_for_training(resume=resume, overwrite=overwrite)
     before = run_dir.description() if resume else None
@@ -203,7 +203,7 @@ def _description(settings: Settings, dataset: Dataset, devices: str) -> dict[str
         "training_pictures": len(dataset.train),
         "precision": settings.precision,
         "device": devices,
-        "launch": distributed.launch_name(),
+        "launch": torchrun.launch_name(),
         "command": shlex.join(["python", "-m", "training", *sys.argv[1:]]),
         "started": now(),
         "source_revision": source_revision(),

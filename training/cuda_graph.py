@@ -27,7 +27,6 @@ class CapturedUpdate:
     def __init__(self, update: Callable[[Plan], Tensor], say: Callable[[str], object]) -> None:
         self._update = update
         self._say = say
-        self._began = time.perf_counter()
         self._updates_until_capture = UPDATES_BEFORE_CAPTURE
         self._inputs: Plan | None = None
         self._graph: torch.cuda.CUDAGraph | None = None
@@ -44,6 +43,7 @@ class CapturedUpdate:
         return self._losses
 
     def _capture(self, plan: Plan) -> None:
+        began = time.perf_counter()
         inputs, graph = plan.clone(), torch.cuda.CUDAGraph()
         try:
             # thread_local: NCCL's watchdog thread asks the device for news meanwhile, which is harmless.
@@ -56,5 +56,4 @@ class CapturedUpdate:
             self._say(f"The step goes on without a CUDA graph, and slower: it could not be captured ({reason}).")
             return
         self._inputs, self._graph, self._losses = inputs, graph, losses
-        seconds = time.perf_counter() - self._began
-        self._say(f"The step is captured as a CUDA graph, {seconds:.1f} s after the start, compiling included.")
+        self._say(f"The step is captured as a CUDA graph, which took {time.perf_counter() - began:.1f} s.")

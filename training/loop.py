@@ -20,7 +20,7 @@ from training import resumption
 from training.checkpoint import Checkpoint
 from training.choices import DEFAULT_CHECKPOINT_EVERY
 from training.dataset import Dataset
-from training.distributed import World, is_launched
+from training.distributed import World
 from training.errors import Diverged, OtherRankFailed, Stopped, UserError
 from training.evaluation import Evaluator
 from training.loader import Loader
@@ -33,6 +33,7 @@ from training.step import TrainingStep
 from training.stopping import StopRequest
 from training.summaries import EVERY as SUMMARY_EVERY
 from training.summaries import TrainingSummaries
+from training.torchrun import is_launched
 
 LOG_EVERY = 10  # steps, as in the tutorial; between two log lines the host never waits for the device
 
