@@ -79,7 +79,7 @@ def _make_step(args: argparse.Namespace, device: torch.device, precision: str) -
 
 
 def _undisturbed(step: TrainingStep, updates: int, device: torch.device) -> float:
-    return _median_milliseconds(lambda: step().sum().item() if device.type == "cuda" else step(), updates)
+    return _median_milliseconds(lambda: step().losses.sum().item() if device.type == "cuda" else step(), updates)
 
 
 def _median_milliseconds(function: Callable[[], object], times: int) -> float:

@@ -131,7 +131,7 @@ def test_plain_pytorch_computes_what_ours_computes() -> None:
     ours.initialize(Initialization(conv1=0.5, conv2=0.03, softmax_linear=0.1), torch.Generator().manual_seed(0))
     layers = [layer for layer in plain if isinstance(layer, torch.nn.Conv2d | torch.nn.Linear)]
     with torch.no_grad():
-        for layer, source in zip(layers, ours.layers(), strict=True):
+        for layer, source in zip(layers, ours.layers().values(), strict=True):
             weight = source.weight
             if source is ours.local3:  # ours flattens row, column, channel; nn.Flatten channel, row, column
                 weight = weight.view(384, 6, 6, 64).permute(0, 3, 1, 2).flatten(1)

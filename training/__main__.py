@@ -74,7 +74,8 @@ def _train(subcommands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         "train",
         help="train a network",
         description="Train a network, on one device or, with --gpus or started by torchrun, on several.",
-        epilog="With --resume, what is not given of the recipe, data, precision and seed is taken from the run itself.",
+        epilog="With --resume, what is not given of the recipe, data, precision, seed and summaries is taken from the "
+        "run itself.",
         allow_abbrev=False,  # the command that resumes is made from this one, by its flags' names
     )
     recipe = RECIPES[choices.DEFAULT_RECIPE]
@@ -132,6 +133,12 @@ def _train(subcommands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         default=choices.DEFAULT_CHECKPOINT_EVERY,
         metavar="STEPS",
         help="save a checkpoint this often, at the end, and on SIGTERM and Ctrl-C (default: %(default)s)",
+    )
+    add(
+        "--summaries",
+        choices=choices.SUMMARIES,
+        help="what TensorBoard is shown: nothing; losses and rates; also pictures, activations, weights and gradients "
+        f"(default: {choices.DEFAULT_SUMMARIES})",
     )
     existing = command.add_mutually_exclusive_group()
     existing.add_argument("--resume", action="store_true", help="go on with the run in --run-dir, if there is one")

@@ -7,6 +7,7 @@ the losses.
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import Generic, TypeVar
 
 import torch
@@ -63,6 +64,6 @@ class LossAverages:
     def load_state(self, sums: Tensor) -> None:
         self._sums.copy_(sums)
 
-    def corrected(self, sums: Tensor, updates: int) -> list[float]:
-        """The averages after so many updates; waits for the device."""
-        return (sums / (1 - self.decay**updates)).tolist()
+    def corrected(self, sums: Sequence[float], updates: int) -> list[float]:
+        """The averages after so many updates, from what was the state."""
+        return [value / (1 - self.decay**updates) for value in sums]

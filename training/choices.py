@@ -11,3 +11,6 @@ PRECISIONS = ("auto", "fp32", "bf16")  # auto: bf16 where the device multiplies 
 DEFAULT_PRECISION = "auto"
 
 DEFAULT_CHECKPOINT_EVERY = 1_000  # steps
+
+SUMMARIES = ("off", "scalars", "full")  # full: also what every layer, variable and gradient looks like
+DEFAULT_SUMMARIES = "full"

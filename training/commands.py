@@ -69,14 +69,15 @@ def _train(args: argparse.Namespace, world: World) -> None:
             world.on_main(run_dir.empty)
         run.restore()
         devices = _describe(settings.device, world)
-        world.on_main(lambda: run_dir.describe(_description(settings, dataset, devices)))
+        description = _description(settings, dataset, devices, world, args)
+        world.on_main(lambda: run_dir.describe(description))
         if world.is_main:
             print(
                 f"Training recipe {settings.recipe.name} on {dataset.name} for {settings.recipe.steps} steps, "
                 f"from step {run.step.updates_done}, in {settings.precision} on {devices}, into {run_dir.path}.",
                 flush=True,
             )
-        run.train()
+        run.train({key: description[key] for key in ("command", "device", "world_size", "precision")})
 
 
 def _settings_and_data(
@@ -93,6 +94,7 @@ def _settings_and_data(
         eval_every=args.eval_every,
         checkpoint_every=args.checkpoint_every,
         fused=args.compile if args.compile is not None else device.type == "cuda",
+        summaries=_given(args.summaries, before, "summaries", choices.DEFAULT_SUMMARIES),
     )
     name = _given(args.data, before, "dataset", choices.DEFAULT_DATASET)
     return settings, world.on_each(lambda: _load(name, args.data_dir))
@@ -184,7 +186,7 @@ def _recipe(args: argparse.Namespace, before: dict[str, Any] | None, world_size:
 def _given(value: Any, before: dict[str, Any] | None, key: str, default: Any) -> Any:
     if value is not None:
         return value
-    return before[key] if before else default
+    return before.get(key, default) if before else default
 
 
 def _describe(device: torch.device, world: World) -> str:
@@ -193,7 +195,9 @@ def _describe(device: torch.device, world: World) -> str:
     return ", ".join(f"{count} x {name}" if world.size > 1 else name for name, count in names.items())
 
 
-def _description(settings: Settings, dataset: Dataset, devices: str) -> dict[str, Any]:
+def _description(
+    settings: Settings, dataset: Dataset, devices: str, world: World, args: argparse.Namespace
+) -> dict[str, Any]:
     """The content of recipe.json."""
     return {
         "recipe": settings.recipe.as_dict(),
@@ -203,6 +207,12 @@ def _description(settings: Settings, dataset: Dataset, devices: str) -> dict[str
         "training_pictures": len(dataset.train),
         "precision": settings.precision,
         "device": devices,
+        "device_type": settings.device.type,
+        "world_size": world.size,
+        "local_world_size": torchrun.local_world_size(),
+        "compile": settings.fused,
+        "summaries": settings.summaries,
+        "data_dir": str(args.data_dir) if args.data_dir else None,
         "launch": torchrun.launch_name(),
         "command": shlex.join(["python", "-m", "training", *sys.argv[1:]]),
         "started": now(),

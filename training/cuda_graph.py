@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Generic, TypeVar
 
 import torch
-from torch import Tensor
 
 from training.loader import Plan
+
+Result = TypeVar("Result")
 
 UPDATES_BEFORE_CAPTURE = 11  # as many as DistributedDataParallel needs; they are ordinary updates of the run
 
 
-class CapturedUpdate:
+class CapturedUpdate(Generic[Result]):
     """Does what `update` does. The first updates run as written, then one is captured and replayed for all that follow.
 
     All plans hold equally many pictures. `update` changes nothing on the host and never waits for the device; it runs
@@ -24,23 +26,31 @@ class CapturedUpdate:
     updates run as written.
     """
 
-    def __init__(self, update: Callable[[Plan], Tensor], say: Callable[[str], object]) -> None:
+    def __init__(
+        self,
+        update: Callable[[Plan], Result],
+        say: Callable[[str], object],
+        name: str = "The step",
+        updates_before_capture: int = UPDATES_BEFORE_CAPTURE,
+    ) -> None:
+        """The tensors in what `update` returns are overwritten by each replay. `name` begins what is said."""
         self._update = update
         self._say = say
-        self._updates_until_capture = UPDATES_BEFORE_CAPTURE
+        self._name = name
+        self._updates_until_capture = updates_before_capture
         self._inputs: Plan | None = None
         self._graph: torch.cuda.CUDAGraph | None = None
-        self._losses: Tensor | None = None
+        self._result: Result | None = None
 
-    def __call__(self, plan: Plan) -> Tensor:
+    def __call__(self, plan: Plan) -> Result:
         if self._updates_until_capture == 0:
             self._capture(plan)
         self._updates_until_capture -= 1
-        if self._graph is None or self._inputs is None or self._losses is None:
+        if self._graph is None or self._inputs is None or self._result is None:
             return self._update(plan)
         torch._foreach_copy_(self._inputs.tensors(), plan.tensors())
         self._graph.replay()
-        return self._losses
+        return self._result
 
     def _capture(self, plan: Plan) -> None:
         began = time.perf_counter()
@@ -48,12 +58,12 @@ class CapturedUpdate:
         try:
             # thread_local: NCCL's watchdog thread asks the device for news meanwhile, which is harmless.
             with torch.cuda.graph(graph, stream=torch.cuda.current_stream(), capture_error_mode="thread_local"):
-                losses = self._update(inputs)
+                result = self._update(inputs)
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
             reason = str(error).partition("\n")[0]
-            self._say(f"The step goes on without a CUDA graph, and slower: it could not be captured ({reason}).")
+            self._say(f"{self._name} goes on without a CUDA graph, and slower: it could not be captured ({reason}).")
             return
-        self._inputs, self._graph, self._losses = inputs, graph, losses
-        self._say(f"The step is captured as a CUDA graph, which took {time.perf_counter() - began:.1f} s.")
+        self._inputs, self._graph, self._result = inputs, graph, result
+        self._say(f"{self._name} is captured as a CUDA graph, which took {time.perf_counter() - began:.1f} s.")

@@ -16,6 +16,7 @@ from training.checkpoint import Checkpoint
 from training.dataset import Dataset
 from training.distributed import World
 from training.errors import UserError
+from training.metrics_log import MetricsLog, measured
 from training.network import Network
 from training.provenance import now
 from training.recipe import Recipe, from_dict
@@ -33,6 +34,14 @@ class Evaluation:
         correct, pictures = sum(self.accuracy.correct), sum(self.accuracy.pictures)
         return f"step {self.step}: precision @ 1 = {self.accuracy.overall:.4f} ({correct} of {pictures} test pictures)"
 
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "precision_at_1": self.accuracy.overall,
+            "correct": sum(self.accuracy.correct),
+            "pictures": sum(self.accuracy.pictures),
+            "per_class": self.accuracy.per_class(self.class_names),
+        }
+
     def table(self) -> str:
         """One line a class."""
         width = max(len(name) for name in self.class_names)
@@ -44,14 +53,22 @@ class Evaluator:
     """Evaluates networks of one run on the test split, and writes what it finds into the run's directory."""
 
     def __init__(
-        self, run_dir: RunDirectory, dataset: Dataset, device: torch.device, world: World | None = None
+        self,
+        run_dir: RunDirectory,
+        dataset: Dataset,
+        device: torch.device,
+        summaries: bool = True,
+        world: World | None = None,
     ) -> None:
-        """Each rank of the world evaluates a part of the pictures; rank 0 writes. Raises UserError where it can't."""
+        """Each rank of the world evaluates a part of the pictures; rank 0 writes, for TensorBoard too if `summaries`.
+
+        Raises UserError where it can't.
+        """
         self._run_dir, self._dataset, self._device = run_dir, dataset, device
         self._world = world or World()
         self._fingerprint = dataset.test.sha256()
         self._summaries = self._world.on_each(
-            lambda: EvaluationSummaries(run_dir.path) if self._world.is_main else None
+            lambda: EvaluationSummaries(run_dir.path) if summaries and self._world.is_main else None
         )
 
     def evaluate(self, network: Network, step: int) -> Evaluation:
@@ -69,16 +86,13 @@ class Evaluator:
     def _write(self, evaluation: Evaluation) -> None:
         if self._summaries:
             self._summaries.write(evaluation.step, evaluation.accuracy.overall)
-        self._run_dir.write_json("eval.json", self._as_dict(evaluation))
+        MetricsLog(self._run_dir.path).append([measured("eval", evaluation.step, evaluation.as_dict())])
+        self._run_dir.write_json("eval.json", self._description(evaluation))
 
-    def _as_dict(self, evaluation: Evaluation) -> dict[str, Any]:
-        accuracy = evaluation.accuracy
+    def _description(self, evaluation: Evaluation) -> dict[str, Any]:
         return {
             "step": evaluation.step,
-            "precision_at_1": accuracy.overall,
-            "correct": sum(accuracy.correct),
-            "pictures": sum(accuracy.pictures),
-            "per_class": accuracy.per_class(evaluation.class_names),
+            **evaluation.as_dict(),
             "weights": "averaged",
             "dataset": self._dataset.name,
             "split": "test",
@@ -108,7 +122,7 @@ def evaluate_newest(run_dir: RunDirectory, dataset: Dataset, device: torch.devic
     """Evaluates the run's newest checkpoint. Raises UserError where it has none."""
     checkpoint, state = newest_checkpoint(run_dir)
     network, _ = averaged_network(state, len(dataset.class_names), device)
-    with closing(Evaluator(run_dir, dataset, device)) as evaluator:
+    with closing(Evaluator(run_dir, dataset, device, _has_summaries(run_dir))) as evaluator:
         return evaluator.evaluate(network, checkpoint.step)
 
 
@@ -118,7 +132,7 @@ def watch(run_dir: RunDirectory, dataset: Dataset, device: torch.device, interva
     Where checkpoints appear faster than they can be evaluated, the newest is taken and those between are passed over.
     """
     seen, last = -1, 0
-    with closing(Evaluator(run_dir, dataset, device)) as evaluator:
+    with closing(Evaluator(run_dir, dataset, device, _has_summaries(run_dir))) as evaluator:
         while seen < last:
             newest = run_dir.checkpoints.load_newest() if _newest_step(run_dir) > seen else None
             if newest is None or newest[0].step <= seen:  # there is none, or what is newer is damaged
@@ -133,3 +147,7 @@ def watch(run_dir: RunDirectory, dataset: Dataset, device: torch.device, interva
 def _newest_step(run_dir: RunDirectory) -> int:
     checkpoints = run_dir.checkpoints.all()
     return checkpoints[-1].step if checkpoints else -1
+
+
+def _has_summaries(run_dir: RunDirectory) -> bool:
+    return (run_dir.description() or {}).get("summaries") != "off"

@@ -14,25 +14,25 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
-from torch import Tensor
 
 from training import resumption
 from training.checkpoint import Checkpoint
-from training.choices import DEFAULT_CHECKPOINT_EVERY
+from training.choices import DEFAULT_CHECKPOINT_EVERY, DEFAULT_SUMMARIES
 from training.dataset import Dataset
 from training.distributed import World
 from training.errors import Diverged, OtherRankFailed, Stopped, UserError
 from training.evaluation import Evaluator
+from training.interval import Interval, Stopwatch
 from training.loader import Loader
 from training.network import Network
-from training.progress import Reporter, Stopwatch, reporter
+from training.progress import Reporter, reporter
 from training.recipe import Recipe
+from training.recorder import Recorder
 from training.run_directory import RunDirectory
 from training.schedule import learning_rate
-from training.step import TrainingStep
+from training.step import TrainingStep, Update
 from training.stopping import StopRequest
 from training.summaries import EVERY as SUMMARY_EVERY
-from training.summaries import TrainingSummaries
 from training.torchrun import is_launched
 
 LOG_EVERY = 10  # steps, as in the tutorial; between two log lines the host never waits for the device
@@ -49,6 +49,7 @@ class Settings:
     eval_every: int  # steps; 0: at the end alone
     checkpoint_every: int = DEFAULT_CHECKPOINT_EVERY  # steps
     fused: bool = False  # whether torch.compile fuses the network's kernels
+    summaries: str = DEFAULT_SUMMARIES  # "off", "scalars" or "full"
 
 
 class Run:
@@ -80,28 +81,31 @@ class Run:
             self.step.load_state_dict(state)
             resumption.restore_random_state(state["random"], self.settings.device)
 
-    def train(self) -> None:
-        """Updates until the recipe's steps are done. Raises Diverged, Stopped, UserError (disk full, …)."""
+    def train(self, session: dict[str, Any] | None = None) -> None:
+        """Updates until the recipe's steps are done. Raises Diverged, Stopped, UserError (disk full, …).
+
+        `session` is what metrics.jsonl is to say of this process.
+        """
         steps, first_step = self.settings.recipe.steps, self.step.updates_done
         with (
-            closing(self._summaries(first_step)) as summaries,
-            closing(Evaluator(self.run_dir, self.dataset, self.settings.device, self.world)) as evaluator,
-            reporter(steps, first_step, silent=not self.world.is_main) as report,
+            closing(self._recorder(first_step, session or {})) as recorder,
+            closing(self._evaluator()) as evaluator,
+            reporter(steps, first_step, self._title(), silent=not self.world.is_main) as report,
             StopRequest(repeated=is_launched()) as stop,
         ):
             clock = Stopwatch(self.settings.recipe.batch_size, first_step)
             while self.step.updates_done < steps:
-                losses = self.step()
-                stop_signal = self._tell(losses, stop, clock, report, summaries)
+                update = self.step(observed=self._is_observed())
+                stop_signal = self._tell(update, stop, clock, report, recorder)
                 if stop_signal or self._is_due(self.settings.checkpoint_every):
-                    self._save(summaries)
+                    self._save(recorder)
                 if stop_signal:
                     self._end(Stopped(signal.Signals(stop_signal), self.step.updates_done, self._saved_as()))
                 if self._is_due(self.settings.eval_every) and self.step.updates_done < steps:
-                    self._evaluate(evaluator, report)
+                    self._evaluate(evaluator, report, recorder)
             report.finish(self.step.updates_done)
-            self._save(summaries)
-            self._evaluate(evaluator, report)
+            self._save(recorder)
+            self._evaluate(evaluator, report, recorder)
             report.say(f"Trained {self.step.updates_done} steps; the last checkpoint is {self._saved_as()}.")
 
     def _same_pictures(self, fingerprints: list[str]) -> Callable[[], None]:
@@ -113,10 +117,8 @@ class Run:
 
         return check
 
-    def _tell(
-        self, losses: Tensor, stop: StopRequest, clock: Stopwatch, report: Reporter, summaries: TrainingSummaries
-    ) -> int:
-        """Log line and summaries, where it is time for them; returns the signal that asks to stop, or 0.
+    def _tell(self, update: Update, stop: StopRequest, clock: Stopwatch, report: Reporter, recorder: Recorder) -> int:
+        """Log line, records, summaries, where it is time for them; returns the signal that asks to stop, or 0.
 
         Ranks must stop after the same update, so several of them agree about it, whenever they add up their losses.
         """
@@ -124,29 +126,42 @@ class Run:
         asked = stop.signal or 0
         if step % LOG_EVERY:
             return asked if self.world.size == 1 else 0
-        *raw, any_asked = self.world.mean(torch.cat([losses, losses.new_tensor([float(asked > 0)])])).tolist()
-        if not math.isfinite(raw[0]):
-            self._diverged("NaN" if math.isnan(raw[0]) else str(raw[0]))
-        interval = clock.lap(step, raw[0])
+        losses, averaged, any_asked = self.step.mean_over_ranks(update.losses, float(asked > 0))
+        if not math.isfinite(losses["total_loss"]):
+            self._diverged("NaN" if math.isnan(losses["total_loss"]) else str(losses["total_loss"]))
+        rate = float(learning_rate(self.settings.recipe, len(self.dataset.train), step))
+        interval = Interval(step, losses, averaged, rate, *clock.lap(step))
         report.report(interval)
+        recorder.add(interval)
         if step % SUMMARY_EVERY == 0:
-            recipe, pictures = self.settings.recipe, len(self.dataset.train)
-            rate = float(learning_rate(recipe, pictures, step))
-            averaged = self.step.averaged_losses()
-            self.world.on_main(lambda: summaries.write(step, raw, averaged, rate, interval.examples_per_sec))
+            self.world.on_main(lambda: recorder.summarize(interval, update.observation))
         return max(self.world.gather(asked)) if any_asked else 0
 
-    def _summaries(self, first_step: int) -> TrainingSummaries:
-        path = self.run_dir.path if self.world.is_main else None
-        return self.world.on_each(lambda: TrainingSummaries(path, first_step))
+    def _is_observed(self) -> bool:
+        """Whether TensorBoard is to be shown what the next update looks like from inside."""
+        return self.settings.summaries == "full" and self.step.updates_done % SUMMARY_EVERY == 0
 
-    def _evaluate(self, evaluator: Evaluator, report: Reporter) -> None:
-        report.say(evaluator.evaluate(self.step.averages.network, self.step.updates_done).sentence())
+    def _title(self) -> str:
+        return f"{self.settings.recipe.name} on {self.dataset.name}, into {self.run_dir.path}"
+
+    def _recorder(self, first_step: int, session: dict[str, Any]) -> Recorder:
+        path = self.run_dir.path if self.world.is_main else None
+        return self.world.on_each(lambda: Recorder(path, first_step, self.settings.summaries, session))
+
+    def _evaluator(self) -> Evaluator:
+        summaries = self.settings.summaries != "off"
+        return Evaluator(self.run_dir, self.dataset, self.settings.device, summaries, self.world)
+
+    def _evaluate(self, evaluator: Evaluator, report: Reporter, recorder: Recorder) -> None:
+        self.world.on_main(recorder.flush)  # first: what happened earlier stands further up
+        evaluation = evaluator.evaluate(self.step.averages.network, self.step.updates_done)
+        report.evaluated(evaluation.accuracy.overall)
+        report.say(evaluation.sentence())
 
     def _is_due(self, every: int) -> bool:
         return every > 0 and self.step.updates_done % every == 0
 
-    def _save(self, summaries: TrainingSummaries) -> None:
+    def _save(self, recorder: Recorder) -> None:
         if self._last_checkpoint and self._last_checkpoint.step == self.step.updates_done:
             return
         state = self.step.state_dict() | {
@@ -157,10 +172,10 @@ class Run:
         }
         if not self.step.is_finite():
             self._diverged("NaN")
-        self._last_checkpoint = self.world.on_main(lambda: self._write(state, summaries))
+        self._last_checkpoint = self.world.on_main(lambda: self._write(state, recorder))
 
-    def _write(self, state: dict[str, Any], summaries: TrainingSummaries) -> Checkpoint:
-        summaries.flush()  # first: what lies behind a checkpoint is not summarized again
+    def _write(self, state: dict[str, Any], recorder: Recorder) -> Checkpoint:
+        recorder.sync()  # first: what lies behind a checkpoint is not summarized again
         return self.run_dir.checkpoints.save(self.step.updates_done, state)
 
     def _saved_as(self) -> Path | None:

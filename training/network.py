@@ -8,6 +8,7 @@ order of pool2 (row, column, channel) the same as TensorFlow's.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -96,9 +97,15 @@ class Network(nn.Module):
         x = F.relu(self.local4(x))
         return self.softmax_linear(x)  # type: ignore[no-any-return]
 
-    def layers(self) -> tuple[nn.Conv2d | nn.Linear, ...]:
-        """The five layers with weights, first to last."""
-        return self.conv1, self.conv2, self.local3, self.local4, self.softmax_linear
+    def layers(self) -> dict[str, nn.Conv2d | nn.Linear]:
+        """The five layers with weights, first to last, under the tutorial's names."""
+        named = self.named_children()
+        return {name: layer for name, layer in named if isinstance(layer, nn.Conv2d | nn.Linear)}
+
+    def activations(self, outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What the tutorial calls a layer's activations, from what the layers themselves put out: their ReLU, but the
+        last layer's as it is."""
+        return {name: output if name == "softmax_linear" else F.relu(output) for name, output in outputs.items()}
 
     def decayed_layers(self) -> tuple[nn.Linear, nn.Linear]:
         """The layers whose weights (not biases) decay."""
@@ -113,7 +120,7 @@ class Network(nn.Module):
             initialization.local4,
             initialization.softmax_linear,
         )
-        for layer, std, bias in zip(self.layers(), deviations, initialization.biases, strict=True):
+        for layer, std, bias in zip(self.layers().values(), deviations, initialization.biases, strict=True):
             # tf.truncated_normal draws again beyond two standard deviations.
             nn.init.trunc_normal_(layer.weight, std=std, a=-2 * std, b=2 * std, generator=generator)
             nn.init.constant_(layer.bias, bias)  # type: ignore[arg-type]

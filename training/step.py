@@ -6,7 +6,7 @@ On a GPU nothing in it waits for the device, and all of it is one CUDA graph.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -17,10 +17,21 @@ from training.compilation import compiled
 from training.cuda_graph import CapturedUpdate
 from training.device import autocast
 from training.distributed import World
-from training.loader import Loader, Plan
+from training.loader import Batch, Loader, Plan
 from training.network import LOSS_NAMES, Network, cross_entropy, weight_losses
+from training.observation import Observation, observe, watching
 from training.recipe import Recipe
 from training.schedule import learning_rate
+
+
+class Update(NamedTuple):
+    """What an update leaves on the device. The next one overwrites it."""
+
+    losses: Tensor
+    """float32 [4], before the update, in the order of `LOSS_NAMES`, of this rank's pictures: their mean over ranks is
+    the batch's."""
+    observation: Observation | None = None
+    """Of this rank's pictures too, but the gradients are all ranks'. Of updates that are observed."""
 
 
 class TrainingStep:
@@ -53,22 +64,38 @@ class TrainingStep:
         if fused:
             model = compiled(model, self._no_pictures(), precision, say)
         self._model = _averaging_gradients(model) if self._world.size > 1 else model
-        self._update = CapturedUpdate(self._update_once, say) if device.type == "cuda" else self._update_once
+        self._update: Callable[[Plan], Update] = self._update_once
+        self._observed_update: Callable[[Plan], Update] = self._observed_once
+        if device.type == "cuda":
+            self._update = CapturedUpdate(self._update_once, say)
+            # Its first is at a log line, after which all that has to be made once is there.
+            self._observed_update = CapturedUpdate(self._observed_once, say, "The step with summaries", 1)
 
-    def __call__(self) -> Tensor:
-        """One update, with the pictures whose turn it is.
-
-        Returns the losses before it, float32 [4] in the order of `LOSS_NAMES`, on the device and of this rank's
-        pictures: their mean over ranks is the batch's. They are overwritten by the next update.
-        """
+    def __call__(self, observed: bool = False) -> Update:
+        """One update, with the pictures whose turn it is; all ranks observe it or none."""
         self._learning_rate.fill_(self.learning_rate())
         self.averages.set_decay(self.updates_done + 1)
-        losses = self._update(self._loader.plan(self.updates_done))
+        update = self._observed_update if observed else self._update
+        done = update(self._loader.plan(self.updates_done))
         self.updates_done += 1
-        return losses
+        return done
 
-    def _update_once(self, plan: Plan) -> Tensor:
+    def _update_once(self, plan: Plan) -> Update:
+        losses = self._backward(self._loader.batch(plan))
+        self._apply(losses)
+        return Update(losses)
+
+    def _observed_once(self, plan: Plan) -> Update:
         batch = self._loader.batch(plan)
+        # Fused kernels have no outputs of single layers to look at.
+        with watching(self.network) as outputs, torch.compiler.set_stance("force_eager"):
+            losses = self._backward(batch)
+        observation = observe(self.network, outputs, batch.images, self.optimizer)
+        self._apply(losses)
+        return Update(losses, observation)
+
+    def _backward(self, batch: Batch) -> Tensor:
+        """Leaves the gradients with the weights; returns the losses."""
         with autocast(self._precision, self._device):
             logits = self._model(batch.images)
         # DistributedDataParallel divides the sum of all ranks' gradients by their number.
@@ -77,11 +104,14 @@ class TrainingStep:
         loss.backward()
         with torch.no_grad():
             losses = torch.stack([loss, *weight_losses(self.network, self._recipe.weight_decay)])
-            losses = torch.cat([losses.sum(dim=0, keepdim=True), losses])
+            return torch.cat([losses.sum(dim=0, keepdim=True), losses])
+
+    def _apply(self, losses: Tensor) -> None:
+        """Moves the weights, and all averages after them."""
+        with torch.no_grad():
             self.optimizer.step()
             self.averages.update()
             self.loss_averages.update(losses)
-        return losses
 
     def _no_pictures(self) -> Tensor:
         """A batch of this rank, as the network gets it, without content."""
@@ -94,9 +124,16 @@ class TrainingStep:
         """The rate that the next update will use."""
         return float(learning_rate(self._recipe, self._loader.pictures, self.updates_done))
 
-    def averaged_losses(self) -> list[float]:
-        """The moving averages of the losses, in the order of `LOSS_NAMES`; all ranks must ask."""
-        return self.loss_averages.corrected(self._world.mean(self.loss_averages.state()), self.updates_done)
+    def mean_over_ranks(self, losses: Tensor, number: float) -> tuple[dict[str, float], dict[str, float], float]:
+        """The batch's losses, from this rank's, their moving averages, both by name, and the mean of a number that each
+        rank brings; all ranks must ask. The one place in a step that waits for the device.
+        """
+        count = len(LOSS_NAMES)
+        mine = torch.cat([losses, self.loss_averages.state(), losses.new_tensor([number])])
+        means = self._world.mean(mine).tolist()
+        averaged = self.loss_averages.corrected(means[count : 2 * count], self.updates_done)
+        by_name = (dict(zip(LOSS_NAMES, values, strict=True)) for values in (means[:count], averaged))
+        return *by_name, means[-1]
 
     def is_finite(self) -> bool:
         """Whether every weight is a number; waits for the device."""

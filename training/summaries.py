@@ -1,61 +1,50 @@
-"""TensorBoard event files, with the tutorial's tags, every 100 steps as there.
+"""What TensorBoard shows of a run, under the tutorial's tags, every 100 steps as there.
 
-RUN/events.out.tfevents…        loss terms raw and averaged, learning rate, examples/sec
+RUN/events.out.tfevents…        scalars: the loss terms raw and averaged, learning rate, examples/sec
+                                in full: pictures, activations and their sparsity, variables, gradients
 RUN/eval/events.out.tfevents…   Precision @ 1
 """
 
 from __future__ import annotations
 
-import os
-import socket
-import time
+import io
+from collections.abc import Iterator
 from pathlib import Path
 
-from tensorboard.compat.proto.event_pb2 import Event, SessionLog  # type: ignore[import-untyped]
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from tensorboard.compat.proto.histogram_pb2 import HistogramProto  # type: ignore[import-untyped]
 from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[import-untyped]
-from tensorboard.summary.writer.record_writer import RecordWriter  # type: ignore[import-untyped]
 
-from training.errors import UserError
-from training.files import make_directory, not_written
-from training.network import LOSS_NAMES
+from training.event_file import EventFile, scalar
+from training.interval import Interval
+from training.observation import Observation
 
 EVERY = 100  # steps; the tutorial's MonitoredTrainingSession saves summaries this often
 
-_PREFIX = "events.out.tfevents."
-
 
 class TrainingSummaries:
-    """The scalars of a run. Opened at a step, it hides what an earlier process wrote beyond that step.
+    """The training as a TensorBoard run.
 
     Every method, the constructor too, raises UserError where the directory cannot be written to.
     """
 
-    def __init__(self, run_dir: Path | None, first_step: int) -> None:
-        """Without a directory nothing is written: of several ranks, one writes."""
-        self._file = EventFile(run_dir) if run_dir else None
-        if self._file:
-            # What TensorBoard knows for the restart of a training: it forgets what came later.
-            self._file.write(Event(step=first_step, session_log=SessionLog(status=SessionLog.START)))
+    def __init__(self, run_dir: Path, first_step: int) -> None:
+        """What an earlier process wrote for steps from `first_step` on, TensorBoard shows no more."""
+        self._file = EventFile(run_dir)
+        self._file.restart(first_step)
 
-    def write(
-        self, step: int, raw: list[float], averaged: list[float], learning_rate: float, examples_per_sec: float
-    ) -> None:
-        """`raw` and `averaged` hold the losses in the order of `LOSS_NAMES`; the learning rate is that of this step."""
-        if self._file is None:
-            return
-        values = {"learning_rate": learning_rate, "examples_per_sec": examples_per_sec}
-        for name, now, average in zip(LOSS_NAMES, raw, averaged, strict=True):
-            values |= {f"{name} (raw)": now, name: average}
-        self._file.write_scalars(step, values)
+    def write(self, interval: Interval, observation: Observation | None) -> None:
+        """Of the interval's last step."""
+        values = [*_scalars(interval), *(_inside(observation) if observation else ())]
+        self._file.write(interval.step, values)
 
-    def flush(self) -> None:
-        """Lasts: what has been written survives a loss of power from here on."""
-        if self._file:
-            self._file.sync()
+    def sync(self) -> None:
+        self._file.sync()
 
     def close(self) -> None:
-        if self._file:
-            self._file.close()
+        self._file.close()
 
 
 class EvaluationSummaries:
@@ -68,61 +57,52 @@ class EvaluationSummaries:
         self._file = EventFile(run_dir / "eval")
 
     def write(self, step: int, precision: float) -> None:
-        self._file.write_scalars(step, {"Precision @ 1": precision})
+        self._file.write(step, [scalar("Precision @ 1", precision)])
 
     def close(self) -> None:
         self._file.close()
 
 
-class EventFile:
-    """A new event file in a directory.
-
-    PyTorch's SummaryWriter writes from a thread, where a full disk is a traceback that nothing can catch.
-    """
-
-    def __init__(self, directory: Path) -> None:
-        """Raises UserError where the directory cannot be written to, as every method does."""
-        try:
-            make_directory(directory)
-            self._path = directory / f"{_PREFIX}{_next_number(directory):010d}.{socket.gethostname()}.{os.getpid()}"
-            self._file = self._path.open("xb")
-        except OSError as error:
-            raise UserError(
-                f"{directory} cannot be written to ({error.strerror}); make room or choose another place."
-            ) from error
-        self._records = RecordWriter(self._file)
-        self.write(Event(file_version="brain.Event:2"))
-
-    def write_scalars(self, step: int, values: dict[str, float]) -> None:
-        scalars = [Summary.Value(tag=tag, simple_value=value) for tag, value in values.items()]
-        self.write(Event(step=step, summary=Summary(value=scalars)))
-
-    def write(self, event: Event) -> None:
-        """To be seen by TensorBoard at once."""
-        event.wall_time = time.time()
-        try:
-            self._records.write(event.SerializeToString())
-            self._file.flush()
-        except OSError as error:
-            raise not_written(self._path, error) from error
-
-    def sync(self) -> None:
-        try:
-            os.fsync(self._file.fileno())
-        except OSError as error:
-            raise not_written(self._path, error) from error
-
-    def close(self) -> None:
-        try:
-            self._file.close()
-        except OSError as error:
-            raise not_written(self._path, error) from error
+def _scalars(interval: Interval) -> Iterator[Summary.Value]:
+    for name, loss in interval.losses.items():
+        yield scalar(f"{name} (raw)", loss)
+    for name, loss in interval.averaged_losses.items():
+        yield scalar(name, loss)
+    yield scalar("learning_rate", interval.learning_rate)
+    yield scalar("examples_per_sec", interval.examples_per_sec)
+    yield scalar("global_step/sec", 1 / interval.sec_per_batch)
 
 
-def _next_number(directory: Path) -> int:
-    """The time in seconds, but more than the numbers of the files that are there, whatever the clock says.
+def _inside(observation: Observation) -> Iterator[Summary.Value]:
+    for layer, share in observation.sparsity.items():
+        yield scalar(f"{layer}/sparsity", float(share))
+    moments, counts = observation.moments.double().cpu().numpy(), observation.counts.double().cpu().numpy()
+    for name, size, row, buckets in zip(observation.names, observation.sizes, moments, counts, strict=True):
+        if np.isfinite(row).all():  # before a run diverges, a gradient may be infinite, of which there is no picture
+            yield Summary.Value(tag=name, histo=_histogram(size, row, buckets))
+    for number, picture in enumerate(observation.pictures.cpu().numpy()):
+        yield Summary.Value(tag=f"images/image/{number}", image=_png(picture))
 
-    TensorBoard reads the files in the order of their names.
-    """
-    numbers = [path.name.removeprefix(_PREFIX).partition(".")[0] for path in directory.glob(f"{_PREFIX}*")]
-    return max([int(time.time()), *(int(number) + 1 for number in numbers if number.isdecimal())])
+
+def _histogram(size: int, moments: NDArray[np.float64], counts: NDArray[np.float64]) -> HistogramProto:
+    least, greatest, total, squares = map(float, moments)
+    limits, buckets = np.linspace(least, greatest, len(counts) + 1)[1:], counts
+    if least == greatest:
+        limits, buckets = np.array([greatest]), np.array([float(size)])
+    return HistogramProto(
+        min=least,
+        max=greatest,
+        num=size,
+        sum=total,
+        sum_squares=squares,
+        bucket_limit=limits,
+        bucket=buckets,
+    )
+
+
+def _png(picture: NDArray[np.uint8]) -> Summary.Image:
+    """Of uint8 [height, width, 3]."""
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, "PNG")
+    height, width, _ = picture.shape
+    return Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=file.getvalue())

@@ -11,6 +11,11 @@ def is_launched() -> bool:
     return "TORCHELASTIC_RUN_ID" in os.environ
 
 
+def local_world_size() -> int:
+    """How many ranks this machine has; 1 for a process that torchrun didn't start."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+
+
 def was_restarted() -> bool:
     """Whether torchrun started this process in place of one that failed."""
     return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0

@@ -1,4 +1,6 @@
-"""The tutorial's evaluation, written once more with PyTorch's plainest operators: what the trainer's own is held to."""
+"""The tutorial's network and evaluation, written once more with PyTorch's plainest operators: what ours is held to."""
+
+from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
@@ -18,14 +20,18 @@ def _logits(weights: dict[str, Tensor], images: Tensor) -> Tensor:
     pixels = x.flatten(1)
     deviation = pixels.std(dim=1, correction=0).clamp(min=pixels.shape[1] ** -0.5)
     x = (x - pixels.mean(dim=1)[:, None, None, None]) / deviation[:, None, None, None]
-    x = F.relu(F.conv2d(x, weights["conv1.weight"], weights["conv1.bias"], padding=2))
-    x = _normalized(_pooled(x))
-    x = F.relu(F.conv2d(x, weights["conv2.weight"], weights["conv2.bias"], padding=2))
-    x = _pooled(_normalized(x))
-    x = x.permute(0, 2, 3, 1).flatten(1)
+    return activations(weights, x)["softmax_linear"]
+
+
+def activations(weights: Mapping[str, Tensor], x: Tensor) -> dict[str, Tensor]:
+    """Layer to what it makes of x, standardized pictures [N, 3, 24, 24]; that of softmax_linear are the logits."""
+    found = {"conv1": F.relu(F.conv2d(x, weights["conv1.weight"], weights["conv1.bias"], padding=2))}
+    x = _normalized(_pooled(found["conv1"]))
+    found["conv2"] = F.relu(F.conv2d(x, weights["conv2.weight"], weights["conv2.bias"], padding=2))
+    x = _pooled(_normalized(found["conv2"])).permute(0, 2, 3, 1).flatten(1)
     for layer in ("local3", "local4"):
-        x = F.relu(F.linear(x, weights[f"{layer}.weight"], weights[f"{layer}.bias"]))
-    return F.linear(x, weights["softmax_linear.weight"], weights["softmax_linear.bias"])
+        x = found[layer] = F.relu(F.linear(x, weights[f"{layer}.weight"], weights[f"{layer}.bias"]))
+    return found | {"softmax_linear": F.linear(x, weights["softmax_linear.weight"], weights["softmax_linear.bias"])}
 
 
 def _pooled(x: Tensor) -> Tensor:

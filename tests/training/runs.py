@@ -11,6 +11,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # type: ignore[import-untyped]
 
 from training.checkpoint import CheckpointDirectory
+from training.choices import DEFAULT_SUMMARIES
 from training.dataset import Dataset
 from training.loop import Run, Settings
 from training.recipe import Recipe
@@ -29,9 +30,16 @@ def train_command(run_dir: Path, data_dir: Path, steps: int, *more: object) -> l
     return [*where, "--steps", steps, "--batch-size", 8, "--seed", 3, "--precision", "fp32", *more]
 
 
-def start_run(path: Path, dataset: Dataset, recipe: Recipe, precision: str = "fp32", seed: int = 3) -> Run:
+def start_run(
+    path: Path,
+    dataset: Dataset,
+    recipe: Recipe,
+    precision: str = "fp32",
+    seed: int = 3,
+    summaries: str = DEFAULT_SUMMARIES,
+) -> Run:
     """A run in this process, at the newest checkpoint in `path`."""
-    settings = Settings(recipe, seed, torch.device("cpu"), precision, eval_every=0)
+    settings = Settings(recipe, seed, torch.device("cpu"), precision, eval_every=0, summaries=summaries)
     run = Run(settings, dataset, RunDirectory(path))
     run.restore()
     return run

@@ -33,7 +33,7 @@ def test_losses_are_corrected_for_their_start_at_zero() -> None:
     for update, values in enumerate(series, start=1):
         averages.update(torch.tensor(values, dtype=torch.float32))
         total = 0.9 * total + 0.1 * values
-        found = averages.corrected(averages.state(), update)
+        found = averages.corrected(averages.state().tolist(), update)
         np.testing.assert_allclose(found, total / (1 - 0.9**update), rtol=1e-5)
         if update == 1:
             np.testing.assert_allclose(found, values, rtol=1e-6)

@@ -51,7 +51,16 @@ def test_one_rank_writes_and_speaks(by_torchrun: Trained) -> None:
     run_dir, finished = by_torchrun
     files = sorted(re.sub(r"tfevents.*|-[0-9a-f]{16}", "…", name) for name in snapshot(run_dir))
     checkpoints = [f"checkpoints/checkpoint-{step:08d}….pt" for step in range(20, RANKS_STEPS + 1, 20)]
-    assert files == [".lock", *checkpoints, "eval.json", "eval/events.out.…", "events.out.…", "recipe.json"]
+    assert files == [
+        ".lock",
+        ".metrics.lock",
+        *checkpoints,
+        "eval.json",
+        "eval/events.out.…",
+        "events.out.…",
+        "metrics.jsonl",
+        "recipe.json",
+    ]
     assert json.loads((run_dir / "recipe.json").read_bytes())["device"].startswith("2 x ")
     assert len(LOG_LINE.findall(finished.output)) == RANKS_STEPS / 10
     assert len(finished.output.splitlines()) == RANKS_STEPS / 10 + 3

@@ -13,6 +13,7 @@ from tests.training.processes import Finished, RunCommand
 from tests.training.runs import TRAINED_STEPS, assert_same, final_state, scalars, snapshot, train_command
 from training.checkpoint import CheckpointDirectory
 from training.errors import UserError
+from training.interval import Interval
 from training.summaries import TrainingSummaries
 
 PAGE = 4096  # bytes; a disk in memory hands itself out by the page
@@ -73,12 +74,18 @@ def test_full_at_a_checkpoint(run: RunCommand, trained: tuple[Path, Finished], d
 
 @pytest.mark.parametrize(
     ("pages", "file"),
-    [(0, r"recipe\.json"), (1, r"run/events.*"), (2, r"eval/events.*"), (3, r"checkpoints/checkpoint-00000003-.*")],
+    [
+        (0, r"recipe\.json"),
+        (1, r"run/events.*"),
+        (2, r"metrics\.jsonl"),
+        (3, r"eval/events.*"),
+        (4, r"checkpoints/checkpoint-00000003-.*"),
+    ],
 )
 def test_full_from_the_start(run: RunCommand, disk: Disk, cifar10_dir: Path, pages: int, file: str) -> None:
     run_dir = disk.path / "run"
     disk.fill(left=pages * PAGE)
-    command = [*train_command(run_dir, cifar10_dir, 3), "--resume"]
+    command = [*train_command(run_dir, cifar10_dir, 3), "--resume", "--summaries", "scalars"]
     sentence = run(*command).refusal()
     assert re.search(rf"{file} could not be written \(No space left on device\); make room", sentence), sentence
     assert not list(run_dir.rglob("*.part"))
@@ -88,14 +95,18 @@ def test_full_from_the_start(run: RunCommand, disk: Disk, cifar10_dir: Path, pag
     assert final_state(run_dir)["step"] == 3
 
 
+def _interval(step: int) -> Interval:
+    return Interval(step, {"total_loss": 1.0}, {"total_loss": 2.0}, 0.1, 3.0, 4.0)
+
+
 def test_full_between_two_summaries(disk: Disk, capfd: pytest.CaptureFixture[str]) -> None:
     summaries = TrainingSummaries(disk.path, 0)
     disk.fill(left=0)
     full = r"events.out.* could not be written \(No space left on device\); make room"
-    steps = iter(range(20))
+    steps = iter(range(50))
     with pytest.raises(UserError, match=full):  # noqa: PT012 - which of the writes it is depends on the records' size
         for step in steps:
-            summaries.write(step, [1.0] * 4, [2.0] * 4, 0.1, 3.0)
+            summaries.write(_interval(step), None)
     with pytest.raises(UserError, match=full):
         summaries.close()
     assert capfd.readouterr() == ("", "")
@@ -103,9 +114,9 @@ def test_full_between_two_summaries(disk: Disk, capfd: pytest.CaptureFixture[str
     (disk.path / "ballast").unlink()
     resumed = TrainingSummaries(disk.path, step)
     for again in (step, *steps):
-        resumed.write(again, [1.0] * 4, [2.0] * 4, 0.1, 3.0)
+        resumed.write(_interval(again), None)
     resumed.close()
-    assert scalars(disk.path)["total_loss"] == [(step, 2.0) for step in range(20)]
+    assert scalars(disk.path)["total_loss"] == [(step, 2.0) for step in range(50)]
 
 
 @pytest.mark.parametrize(

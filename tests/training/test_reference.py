@@ -131,7 +131,7 @@ def test_five_steps(reference: Reference, capsys: pytest.CaptureFixture[str], co
     recipe = replace(RECIPE, batch_size=16)
     loader = CentralCrops(Split(reference.images, reference.labels), recipe, 0, CPU)
     step = TrainingStep(reference.network, recipe, loader, CPU, "fp32", fused=compiled)
-    found = [step()[LOSS_NAMES.index("total_loss")].item() for _ in range(5)]
+    found = [step().losses[LOSS_NAMES.index("total_loss")].item() for _ in range(5)]
     assert ("Compiling the network took" in capsys.readouterr().out) == compiled
     np.testing.assert_allclose(found, reference.expected["losses_5_steps"], atol=1e-5)
     images = reference.batch().images

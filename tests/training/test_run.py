@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from tests.training.processes import Finished, RunCommand, StartCommand
-from tests.training.runs import LOG_LINE, TRAINED_STEPS, final_state, logged_losses, scalars, snapshot, train_command
+from tests.training.runs import LOG_LINE, TRAINED_STEPS, final_state, logged_losses, snapshot, train_command
 from training.checkpoint import CheckpointDirectory
 from training.recipe import Recipe, from_dict
 
@@ -40,7 +40,16 @@ def test_the_lines_around_them(trained: Trained) -> None:
 def test_what_is_in_the_directory(trained: Trained) -> None:
     names = sorted(re.sub(r"[0-9a-f]{16}|tfevents.*", "…", name) for name in snapshot(trained[0]))
     checkpoint = f"checkpoints/checkpoint-{TRAINED_STEPS:08d}-….pt"
-    assert names == [".lock", checkpoint, "eval.json", "eval/events.out.…", "events.out.…", "recipe.json"]
+    assert names == [
+        ".lock",
+        ".metrics.lock",
+        checkpoint,
+        "eval.json",
+        "eval/events.out.…",
+        "events.out.…",
+        "metrics.jsonl",
+        "recipe.json",
+    ]
 
 
 def test_recipe_json(trained: Trained, cifar10_dir: Path) -> None:
@@ -62,36 +71,6 @@ def test_checkpoint_holds_what_resuming_needs(trained: Trained) -> None:
     assert from_dict(state["recipe"]) == Recipe(steps=TRAINED_STEPS, batch_size=8)
     assert state["network"].keys() == state["averages"].keys()
     assert not torch.equal(state["network"]["local3.weight"], state["averages"]["local3.weight"])
-
-
-def test_tensorboard_has_what_was_logged(trained: Trained) -> None:
-    run_dir, finished = trained
-    shown = scalars(run_dir)
-    losses = ["total_loss", "cross_entropy", "local3/weight_loss", "local4/weight_loss"]
-    assert sorted(shown) == sorted(
-        [*losses, *(f"{name} (raw)" for name in losses), "learning_rate", "examples_per_sec"]
-    )
-    logged = {int(match[1]): match for match in LOG_LINE.finditer(finished.output)}
-    for tag, series in shown.items():
-        assert [step for step, _ in series] == [0, 100, 200], tag
-    values = {tag: dict(series) for tag, series in shown.items()}
-    for step in (0, 100, 200):
-        assert f"{values['total_loss (raw)'][step]:.2f}" == logged[step][2]
-        assert values["examples_per_sec"][step] == pytest.approx(float(logged[step][3]), abs=0.06)
-        assert values["learning_rate"][step] == pytest.approx(0.1)
-        for kind in ("", " (raw)"):
-            parts = sum(values[name + kind][step] for name in losses[1:])
-            assert values["total_loss" + kind][step] == pytest.approx(parts, rel=1e-5)
-    assert values["total_loss"][0] == values["total_loss (raw)"][0]
-    assert values["total_loss"][200] != values["total_loss (raw)"][200]
-
-
-def test_tensorboard_has_the_accuracy(trained: Trained) -> None:
-    run_dir, _ = trained
-    accuracy = json.loads((run_dir / "eval.json").read_bytes())["precision_at_1"]
-    ((step, shown),) = scalars(run_dir / "eval")["Precision @ 1"]
-    assert step == TRAINED_STEPS
-    assert shown == pytest.approx(accuracy)
 
 
 def test_an_earlier_run_is_refused_untouched(run: RunCommand, trained: Trained, cifar10_dir: Path) -> None:
