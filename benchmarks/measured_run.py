@@ -11,13 +11,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from benchmarks import log_lines
+from benchmarks.log_lines import Interval
 from training.errors import UserError
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 def seconds_per_step(command: Sequence[str], warm_up: int, variables: Mapping[str, str] | None = None) -> float:
-    """The median over the intervals between log lines, those that begin before step `warm_up` left out.
+    """The median over the intervals between log lines; arguments and errors as for `intervals`."""
+    measured = intervals(command, warm_up, variables)
+    return statistics.median(interval.seconds / interval.steps for interval in measured)
+
+
+def intervals(command: Sequence[str], warm_up: int, variables: Mapping[str, str] | None = None) -> list[Interval]:
+    """Those between log lines, without those that begin before step `warm_up`; one at least.
 
     `variables` are added to the environment. Raises UserError if the command fails or prints too few lines.
     """
@@ -35,4 +42,4 @@ def seconds_per_step(command: Sequence[str], warm_up: int, variables: Mapping[st
     measured = log_lines.intervals(finished.stdout, warm_up)
     if not measured:
         raise UserError(f"{shlex.join(command)} printed too few log lines from step {warm_up} on; give more --steps.")
-    return statistics.median(interval.seconds / interval.steps for interval in measured)
+    return measured

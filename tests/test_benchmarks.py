@@ -13,8 +13,10 @@ import pytest
 import torch
 
 from benchmarks import log_lines
+from benchmarks.log_lines import Interval
 from benchmarks.peers import plain_pytorch
 from benchmarks.scaling import Size, table
+from benchmarks.summaries import shares
 from tests.training.test_reference import WEIGHTS
 from training.network import Network
 from training.recipe import RECIPES, Initialization
@@ -100,6 +102,21 @@ def test_scaling_is_compared_with_one_rank() -> None:
     rows = table(rates).splitlines()[2:]
     assert [figures(row)[3:] for row in rows] == [[1.0, 1.0, 1.0], [1.85, 1.8, 1.9], [1.5, 1.5, 1.5]]
     assert [row.split(" | ")[-1] for row in rows] == ["100 % |", "92 % |", "75 % |"]
+
+
+def test_summaries(cifar10_dir: Path) -> None:
+    quick = ["--rounds", 1, "--hundreds", 2, "--batch-size", 8]
+    done = run(sys.executable, "-m", "benchmarks.summaries", "--data-dir", cifar10_dir, *quick)
+    assert done.returncode == 0, done.stderr
+    row = r"\| (off|scalars|full) \| \d+\.\d\d \| -?[\d.]+% \(-?[\d.]+% to -?[\d.]+%\) \|"
+    assert [match[1] for match in re.finditer(row, done.stdout)] == ["off", "scalars", "full"]
+
+
+def test_what_a_summary_adds_is_measured_against_the_steps_around_it() -> None:
+    plain = [Interval(10, seconds) for seconds in (1.0, 1.0, 1.1, 0.9)]
+    hundred = [*plain, Interval(10, 1.2), Interval(10, 1.1), *plain]
+    slower = [Interval(10, 2 * interval.seconds) for interval in hundred]
+    assert shares([*hundred, *slower, *plain]) == pytest.approx([0.03, 0.03])
 
 
 @pytest.mark.parametrize("python", [sys.executable, "/nonexistent/python"], ids=["without TensorFlow", "no Python"])

@@ -57,6 +57,29 @@ def test_replayed_updates_are_those_as_written_to_the_bit(few_pictures: Dataset,
     assert_same(replayed.state_dict(), written.state_dict())
 
 
+@pytest.mark.parametrize("compiled", [False, True], ids=["as written", "compiled"])
+def test_observed_updates_are_captured_and_measured(
+    few_pictures: Dataset, capsys: pytest.CaptureFixture[str], compiled: bool
+) -> None:
+    on_cpu, on_gpu = make_step(few_pictures, CPU), make_step(few_pictures, CUDA, compiled=compiled)
+    for number in range(UPDATES_BEFORE_CAPTURE + 20):
+        expected, found = (step(observed=number % 5 == 0) for step in (on_cpu, on_gpu))
+        torch.testing.assert_close(found.losses.cpu(), expected.losses, rtol=1e-3, atol=1e-4)
+        if expected.observation and found.observation:
+            assert found.observation.names == expected.observation.names
+            torch.testing.assert_close(
+                found.observation.moments.cpu(), expected.observation.moments, rtol=1e-2, atol=1e-3
+            )
+            assert found.observation.counts.sum(dim=1).tolist() == list(found.observation.sizes)
+            shades = (found.observation.pictures.cpu().int() - expected.observation.pictures.int()).abs()
+            assert int(shades.max()) <= 1
+        else:
+            assert expected.observation is found.observation is None
+    said = capsys.readouterr().out
+    assert "The step is captured as a CUDA graph" in said
+    assert "The step with summaries is captured as a CUDA graph" in said
+
+
 def test_the_host_never_waits_between_two_log_lines(few_pictures: Dataset) -> None:
     step = make_step(few_pictures, CUDA, "bf16")
     for _ in range(UPDATES_BEFORE_CAPTURE + 1):
