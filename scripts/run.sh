@@ -7,6 +7,8 @@ echo "Training ${STEPS:-2000} steps. Of a full run, make run STEPS=60000, the tu
 echo "README.md says what was measured, and how long it takes."
 . scripts/train.sh
 
+echo "What the network learned, in one page: $run_dir/report.html"
+
 picture=$run_dir/sample.png
 python -m training fetch --data $data --sample "$picture"
 echo

@@ -71,6 +71,7 @@ def test_what_is_copied_is_there_and_is_sent_to_the_builder(service: str, source
         ("server", "serving/web/index.html"),
         ("server", "models/cifar10/1/model.onnx"),
         ("trainer", "training/__main__.py"),
+        ("trainer", "training/report/templates/report.html"),
         ("trainer", "scripts/train.sh"),
         ("trainer", "models/cifar10/1/model.onnx"),
     ],

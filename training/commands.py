@@ -1,27 +1,17 @@
-"""What each command does, in the order in which it does it."""
+"""What each command does, in the order in which it does it; the longer ones in files of their own."""
 
 from __future__ import annotations
 
 import argparse
-import shlex
-import sys
 import time
-from collections import Counter
-from pathlib import Path
-from typing import Any
 
-import torch
-
-from training import choices, cifar10, distributed, download, evaluation, named_datasets, torchrun
-from training.dataset import Dataset
-from training.device import check_gpus, choose_device, choose_precision, describe, prepare, telling_of_memory
-from training.distributed import World
-from training.errors import OtherRankFailed, UserError
-from training.loop import Run, Settings
-from training.provenance import libraries, now, source_revision
-from training.recipe import RECIPES, Recipe, from_dict
+from training import choices, cifar10, download, evaluation, named_datasets
+from training.device import choose_device, prepare
+from training.errors import UserError
+from training.report_commands import compare, report
 from training.run_directory import RunDirectory
 from training.sample import write_sample
+from training.train_command import train
 
 
 def fetch(args: argparse.Namespace) -> None:
@@ -30,101 +20,15 @@ def fetch(args: argparse.Namespace) -> None:
     else:
         print(f"The {args.data} set is built in; there is nothing to fetch.")
     if args.sample is not None:
-        label = write_sample(_load(args.data, args.data_dir), args.sample)
+        label = write_sample(named_datasets.fetch_and_load(args.data, args.data_dir), args.sample)
         print(f"Wrote a test picture, labelled {label}, to {args.sample}.")
-
-
-def train(args: argparse.Namespace) -> None:
-    if args.gpus and not torchrun.is_launched():
-        _launch(args.gpus, args.device)
-    else:
-        with distributed.join() as world:
-            _train(args, world)
-
-
-def _launch(gpus: int, device: str) -> None:
-    # The launcher takes a second to import, which a training on one device need not wait for.
-    from training.launcher import launch
-
-    if device != "cpu":
-        check_gpus(gpus)
-    status = launch(gpus, sys.argv[1:])
-    if status:
-        raise OtherRankFailed(status)
-
-
-def _train(args: argparse.Namespace, world: World) -> None:
-    run_dir = RunDirectory(args.run_dir)
-    restarted = any(world.gather(torchrun.was_restarted()))
-    overwrite, before = world.on_main(lambda: _open(run_dir, args, restarted))
-    try:
-        settings, dataset = _settings_and_data(args, before, world)
-    except (UserError, OtherRankFailed):
-        if world.is_main:
-            run_dir.abandon()
-        raise
-    with telling_of_memory(settings.recipe.batch_size):
-        run = Run(settings, dataset, run_dir, world)
-        if overwrite:
-            world.on_main(run_dir.empty)
-        run.restore()
-        devices = _describe(settings.device, world)
-        description = _description(settings, dataset, devices, world, args)
-        world.on_main(lambda: run_dir.describe(description))
-        if world.is_main:
-            print(
-                f"Training recipe {settings.recipe.name} on {dataset.name} for {settings.recipe.steps} steps, "
-                f"from step {run.step.updates_done}, in {settings.precision} on {devices}, into {run_dir.path}.",
-                flush=True,
-            )
-        run.train({key: description[key] for key in ("command", "device", "world_size", "precision")})
-
-
-def _settings_and_data(
-    args: argparse.Namespace, before: dict[str, Any] | None, world: World
-) -> tuple[Settings, Dataset]:
-    """What is asked for, and where nothing is said what the resumed run had (`before`), or the defaults."""
-    device = world.on_each(lambda: choose_device(args.device, world.local_rank))
-    prepare(device)
-    settings = Settings(
-        recipe=world.on_each(lambda: _recipe(args, before, world.size)),
-        seed=_given(args.seed, before, "seed", choices.DEFAULT_SEED),
-        device=device,
-        precision=choose_precision(_given(args.precision, before, "precision", choices.DEFAULT_PRECISION), device),
-        eval_every=args.eval_every,
-        checkpoint_every=args.checkpoint_every,
-        fused=args.compile if args.compile is not None else device.type == "cuda",
-        summaries=_given(args.summaries, before, "summaries", choices.DEFAULT_SUMMARIES),
-    )
-    name = _given(args.data, before, "dataset", choices.DEFAULT_DATASET)
-    return settings, world.on_each(lambda: _load(name, args.data_dir))
-
-
-def _open(run_dir: RunDirectory, args: argparse.Namespace, restarted: bool) -> tuple[bool, dict[str, Any] | None]:
-    """Opens the run's directory. Returns whether to delete the run that is there, and the description of one to resume.
-
-    What torchrun starts in place of a rank that was killed goes on with what was begun, whatever it was told at first.
-    """
-    ours = restarted and (run_dir.description() or {}).get("launch") == torchrun.launch_name()
-    resume, overwrite = args.resume or ours, args.overwrite and not ours
-    run_dir.open_for_training(resume=resume, overwrite=overwrite)
-    before = run_dir.description() if resume else None
-    if before is not None:
-        missing = {"recipe", "seed", "dataset", "precision"} - before.keys()
-        if missing:
-            raise run_dir.damaged(f"it has no {' and no '.join(sorted(missing))}")
-        try:
-            from_dict(before["recipe"])
-        except (KeyError, TypeError) as error:
-            raise run_dir.damaged("its recipe is of another version of this program") from error
-    return overwrite, before
 
 
 def evaluate(args: argparse.Namespace) -> None:
     run_dir = RunDirectory(args.run_dir)
     if args.watch:
         _wait_for_training(run_dir, args.interval)
-    dataset = _load(run_dir.trained()["dataset"], args.data_dir)
+    dataset = named_datasets.fetch_and_load(run_dir.trained()["dataset"], args.data_dir)
     device = choose_device(args.device)
     prepare(device)
     if args.watch:
@@ -140,7 +44,7 @@ def export_bundle(args: argparse.Namespace) -> None:
     from training.export import export
 
     run_dir = RunDirectory(args.run_dir)
-    dataset = _load(run_dir.trained()["dataset"], args.data_dir)
+    dataset = named_datasets.fetch_and_load(run_dir.trained()["dataset"], args.data_dir)
     name = args.name or dataset.name
     if name in choices.DATASETS and name != dataset.name:
         raise UserError(
@@ -158,67 +62,11 @@ def _wait_for_training(run_dir: RunDirectory, interval: float) -> None:
         time.sleep(interval)
 
 
-def _load(name: str, data_dir: Path | None) -> Dataset:
-    return named_datasets.load(name, download.fetch(data_dir) if name == "cifar10" else data_dir)
-
-
-def _recipe(args: argparse.Namespace, before: dict[str, Any] | None, world_size: int) -> Recipe:
-    """The recipe asked for, or that of the run that is resumed, with what was given on the command line.
-
-    Each rank takes as many pictures as the recipe says, as in the tutorial's multi-GPU program; a run that is resumed
-    by another number of ranks keeps its batches, and so its pictures' order. Raises UserError for too small a batch.
-    """
-    if before and args.recipe in (None, before["recipe"]["name"]):
-        recipe = from_dict(before["recipe"])
-    else:
-        recipe = RECIPES[args.recipe or choices.DEFAULT_RECIPE]
-        recipe = recipe.with_changes(batch_size=recipe.batch_size * world_size)
-    batch_size = args.batch_size * world_size if args.batch_size else args.global_batch
-    recipe = recipe.with_changes(steps=args.steps, batch_size=batch_size, learning_rate=args.learning_rate)
-    if recipe.batch_size < world_size:
-        raise UserError(
-            f"{recipe.batch_size} pictures an update are too few for {world_size} processes; give --global-batch at "
-            f"least {world_size}, or start fewer."
-        )
-    return recipe
-
-
-def _given(value: Any, before: dict[str, Any] | None, key: str, default: Any) -> Any:
-    if value is not None:
-        return value
-    return before.get(key, default) if before else default
-
-
-def _describe(device: torch.device, world: World) -> str:
-    """The devices of all ranks, for people: "8 x NVIDIA H100 80GB HBM3"."""
-    names = Counter(world.gather(describe(device)))
-    return ", ".join(f"{count} x {name}" if world.size > 1 else name for name, count in names.items())
-
-
-def _description(
-    settings: Settings, dataset: Dataset, devices: str, world: World, args: argparse.Namespace
-) -> dict[str, Any]:
-    """The content of recipe.json."""
-    return {
-        "recipe": settings.recipe.as_dict(),
-        "seed": settings.seed,
-        "dataset": dataset.name,
-        "class_names": list(dataset.class_names),
-        "training_pictures": len(dataset.train),
-        "precision": settings.precision,
-        "device": devices,
-        "device_type": settings.device.type,
-        "world_size": world.size,
-        "local_world_size": torchrun.local_world_size(),
-        "compile": settings.fused,
-        "summaries": settings.summaries,
-        "data_dir": str(args.data_dir) if args.data_dir else None,
-        "launch": torchrun.launch_name(),
-        "command": shlex.join(["python", "-m", "training", *sys.argv[1:]]),
-        "started": now(),
-        "source_revision": source_revision(),
-        "libraries": libraries(["torch", "torchvision", "numpy"]),
-    }
-
-
-COMMANDS = {"fetch": fetch, "train": train, "eval": evaluate, "export": export_bundle}
+COMMANDS = {
+    "fetch": fetch,
+    "train": train,
+    "eval": evaluate,
+    "report": report,
+    "compare": compare,
+    "export": export_bundle,
+}

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from training import cifar10, synthetic
+from training import cifar10, download, synthetic
 from training.choices import DATASETS
 from training.dataset import Dataset
 from training.errors import UserError
@@ -21,3 +21,8 @@ def load(name: str, data_dir: Path | None) -> Dataset:
     if name == "synthetic":
         return synthetic.make()
     raise UserError(f"There is no data set called {name!r}; choose one of: {', '.join(DATASETS)}.")
+
+
+def fetch_and_load(name: str, data_dir: Path | None) -> Dataset:
+    """The same, after CIFAR-10 has been downloaded, where it isn't there yet. Raises NoNetwork where it can't be."""
+    return load(name, download.fetch(data_dir) if name == "cifar10" else data_dir)

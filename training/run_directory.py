@@ -1,6 +1,8 @@
 """A run's directory: who may write to it, what it is a run of, and where things are in it.
 
 recipe.json        what is trained: recipe, seed, data, device, versions, command
+metrics.jsonl      see metrics_log.py
+report.html        see report/run_report.py
 checkpoints/       see checkpoint.py
 events.out.…       TensorBoard, training
 eval/events.out.…  TensorBoard, evaluation

@@ -24,7 +24,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 SECONDS = 240  # for anything at all, on a machine that is busy with something else
 
 _forks = multiprocessing.get_context("forkserver")
-_forks.set_forkserver_preload(["training.commands", "training.export"])
+_forks.set_forkserver_preload(["training.commands", "training.export", "training.report.run_report"])
 
 
 @dataclass(frozen=True)

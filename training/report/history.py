@@ -1,0 +1,97 @@
+"""What metrics.jsonl tells of a run, as curves and sums. (No PyTorch: a comparison starts quickly.)"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.metrics_log import MetricsLog
+
+Record = dict[str, Any]
+Values = NDArray[np.float64]
+
+POINTS = 500  # of a drawn curve; more cannot be told apart
+
+
+@dataclass(frozen=True)
+class History:
+    """Records of one run, oldest first. Any of the three may be missing."""
+
+    starts: tuple[Record, ...]
+    trained: tuple[Record, ...]
+    evaluated: tuple[Record, ...]
+    """One a step, the newest where a step was evaluated several times."""
+
+    @staticmethod
+    def read(run_dir: Path) -> History:
+        """Raises UserError where the file can't be read; a run that wrote none has an empty history."""
+        records = MetricsLog(run_dir).read()
+        by_kind = {kind: [each for each in records if each["kind"] == kind] for kind in ("start", "train", "eval")}
+        evaluated = {record["step"]: record for record in by_kind["eval"]}
+        return History(
+            starts=tuple(by_kind["start"]),
+            trained=tuple(by_kind["train"]),
+            evaluated=tuple(evaluated[step] for step in sorted(evaluated)),
+        )
+
+    def steps(self) -> Values:
+        """float64 [R]: updates done when each "train" record was written."""
+        return np.array([record["step"] + 1 for record in self.trained], np.float64)
+
+    def updates_done(self) -> int:
+        """As far as it tells; 0 where it tells nothing."""
+        trained = [record["step"] + 1 for record in self.trained]
+        others: list[int] = [record["step"] for record in (*self.starts, *self.evaluated)]
+        return max([*trained, *others], default=0)
+
+    def values(self, *keys: str) -> Values:
+        """float64 [R]: what each "train" record holds under the keys, one inside the other; NaN where it has none."""
+        return np.array([_value(record, keys) for record in self.trained], np.float64)
+
+    def seconds(self, batch_size: int) -> Values:
+        """float64 [R]: time spent training up to each "train" record, as its speed and those before it tell.
+
+        Waiting between two sessions is not in it.
+        """
+        first = self.starts[0]["step"] if self.starts else 0
+        updates = np.diff(self.steps(), prepend=float(first))
+        spent: Values = np.cumsum(updates * batch_size / self.values("examples_per_sec"))
+        return spent
+
+    def median_speed(self) -> float | None:
+        """Pictures a second."""
+        speeds = self.values("examples_per_sec")
+        return median(speeds[np.isfinite(speeds)].tolist()) if np.isfinite(speeds).any() else None
+
+    def learning_rate_changes(self) -> list[tuple[int, float]]:
+        """(updates done, new rate), the first rate left out."""
+        pairs = zip(self.trained, self.trained[1:], strict=False)
+        return [
+            (after["step"], after["learning_rate"])
+            for before, after in pairs
+            if before.get("learning_rate") != after.get("learning_rate") is not None
+        ]
+
+    def last_time(self) -> str | None:
+        """When the newest record was written, ISO 8601."""
+        times = [record["time"] for record in (*self.starts, *self.trained, *self.evaluated) if "time" in record]
+        return max(times, default=None)
+
+
+def thinned(values: Values) -> Values:
+    """At most `POINTS` numbers: the means of as many stretches of equal length."""
+    if len(values) <= POINTS:
+        return values
+    return np.array([part.mean() for part in np.array_split(values, POINTS)])
+
+
+def _value(record: Record, keys: tuple[str, ...]) -> float:
+    found: Any = record
+    for key in keys:
+        found = found.get(key) if isinstance(found, dict) else None
+    return float("nan") if found is None else float(found)
