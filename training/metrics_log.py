@@ -1,15 +1,11 @@
 """RUN/metrics.jsonl: what was measured while a run trained, one JSON object a line, in the order in which it happened.
 
-{"kind": "start", "step": 0, "time": "2026-11-23T09:30:00.123+00:00", "command": "python -m training train …",
- "device": "…", "world_size": 1, "precision": "bf16"}
-{"kind": "train", "step": 10, "time": …, "losses": {"total_loss": 4.64, "cross_entropy": …, …},
- "averaged_losses": {"total_loss": 4.66, …}, "learning_rate": 0.1, "examples_per_sec": 4380.2}
-{"kind": "eval", "step": 5000, "time": …, "precision_at_1": 0.724, "correct": 7240, "pictures": 10000,
- "per_class": {"airplane": 0.75, …}}
+{"kind": "start", "step": 0, "time": "2026-11-23T09:30:00.123+00:00", "command": "python -m training train …", …}
+{"kind": "train", "step": 10, "time": …, "losses": {"total_loss": 4.64, …}, "averaged_losses": {…}, …}
+{"kind": "eval", "step": 5000, "time": …, "precision_at_1": 0.724, …}
 
-`step` of "train" is the update's number, 0 for the first, as in the log lines; of "start" and "eval" it is the number
-of updates done. A run that is resumed begins with "start" at its checkpoint's step, and what an earlier process had
-measured beyond that step is gone: the updates are done again. Kinds and keys may be added; none changes its meaning.
+Every key is in docs/run-directory.md. `step` of "train" is the update's number, 0 for the first; of the others it is
+the number of updates done. A run that is resumed takes back what was measured beyond its checkpoint's step.
 """
 
 from __future__ import annotations

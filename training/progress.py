@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import datetime
 from types import TracebackType
 from typing import Protocol, Self
@@ -75,6 +76,6 @@ def reporter(total: int, first_step: int, title: str, *, silent: bool = False) -
     if silent:
         return Silence()
     console = Console(highlight=False, soft_wrap=True)
-    if not console.is_terminal or console.is_dumb_terminal:
-        return LogLines()
-    return Panel(total, first_step, title, console)
+    # Not console.is_terminal, which is true of a file where FORCE_COLOR is set.
+    draws = sys.stdout.isatty() and not console.is_dumb_terminal and console.encoding.startswith("utf")
+    return Panel(total, first_step, title, console) if draws else LogLines()

@@ -21,6 +21,8 @@ from training.recipe import RECIPES, Recipe, from_dict
 from training.report_commands import write
 from training.run_directory import RunDirectory
 
+_TOLD_OF_EACH_PROCESS = ("command", "device", "world_size", "precision", "source_revision")  # in metrics.jsonl
+
 
 def train(args: argparse.Namespace) -> None:
     if args.gpus and not torchrun.is_launched():
@@ -65,7 +67,7 @@ def _train(args: argparse.Namespace, world: World) -> None:
                 f"from step {run.step.updates_done}, in {settings.precision} on {devices}, into {run_dir.path}.",
                 flush=True,
             )
-        run.train({key: description[key] for key in ("command", "device", "world_size", "precision")})
+        run.train({key: description[key] for key in _TOLD_OF_EACH_PROCESS})
     if args.report:
         world.on_main(lambda: write(run_dir, dataset, settings.device))
 

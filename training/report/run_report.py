@@ -149,7 +149,10 @@ def _mistakes(found: Predictions, dataset: Dataset) -> list[Mistake]:
 
 def _recipe(description: dict[str, Any], history: History, dataset: Dataset) -> dict[str, Any]:
     sessions = history.starts
-    kinds = {tuple(session.get(key) for key in ("device", "world_size", "precision")) for session in sessions}
+    kinds = {
+        tuple(session.get(key) for key in ("source_revision", "device", "world_size", "precision"))
+        for session in sessions
+    }
     return {
         "recipe": list(flattened(description["recipe"]).items()),
         "settings": settings(description),
