@@ -71,10 +71,11 @@ def autocast(precision: str, device: torch.device) -> contextlib.AbstractContext
 
 
 def describe(device: torch.device) -> str:
-    """For people: "NVIDIA H100 80GB HBM3", or "CPU, 2 threads"."""
+    """For people: "NVIDIA H100 80GB HBM3", "CPU, 2 threads", "CPU, 1 thread"."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"CPU, {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    return f"CPU, {threads} thread{'s' if threads > 1 else ''}"
 
 
 @contextlib.contextmanager

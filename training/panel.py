@@ -48,8 +48,7 @@ class Panel:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._live.refresh()
-        self._live.stop()
+        self._live.stop()  # draws once more
 
     def report(self, interval: Interval) -> None:
         self._newest = interval

@@ -158,6 +158,7 @@ def _description(
         "precision": settings.precision,
         "device": devices,
         "device_type": settings.device.type,
+        "cpu_threads": torch.get_num_threads() if settings.device.type == "cpu" else None,
         "world_size": world.size,
         "local_world_size": torchrun.local_world_size(),
         "compile": settings.fused,

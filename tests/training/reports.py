@@ -40,13 +40,19 @@ def with_history(run_dir: Path, destination: Path) -> Path:
     path = Path(shutil.copytree(run_dir, destination))
     path.joinpath("metrics.jsonl").unlink(missing_ok=True)
     description = json.loads((path / "recipe.json").read_bytes())
-    described = {"seed": 3, "precision": "fp32", "device": "CPU, 2 threads", "libraries": {"torch": "2.15.0"}}
+    described = {
+        "seed": 3,
+        "precision": "fp32",
+        "device": "CPU, 2 threads",
+        "cpu_threads": 2,
+        "libraries": {"torch": "2.15.0"},
+    }
     (path / "recipe.json").write_text(json.dumps(description | described))
     log = MetricsLog(path)
     log.start(0, {"device": "CPU, 2 threads", "world_size": 1, "precision": "fp32"})
     log.append(_train_record(step) for step in range(0, 30, 10))
     log.append([measured("eval", 30, {"precision_at_1": 0.25, "correct": 250, "pictures": PICTURES})])
-    log.start(30, {"device": "CPU, 1 threads", "world_size": 1, "precision": "fp32"})
+    log.start(30, {"device": "CPU, 1 thread", "world_size": 1, "precision": "fp32"})
     log.append(_train_record(step) for step in range(30, 60, 10))
     log.append([measured("eval", 60, {"precision_at_1": 0.31, "correct": 310, "pictures": PICTURES})])
     return path

@@ -22,7 +22,7 @@ SPEED = 1_000.0  # pictures a second
 def make_run(path: Path, *, steps: int = 200, batch_size: int = 50, shift: float = 0.0, **changes: Any) -> Path:
     """A run as its files tell it: 20 records, two evaluations."""
     recipe = replace(Recipe(), steps=steps, batch_size=batch_size)
-    description = {"recipe": recipe.as_dict(), "seed": 0, "dataset": "cifar10", "device": "CPU, 1 threads"}
+    description = {"recipe": recipe.as_dict(), "seed": 0, "dataset": "cifar10", "device": "CPU, 1 thread"}
     path.mkdir(parents=True)
     (path / "recipe.json").write_text(json.dumps(description | {"precision": "fp32"} | changes))
     log = MetricsLog(path)

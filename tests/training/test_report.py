@@ -168,7 +168,7 @@ def test_recipe_and_sessions(page: Page) -> None:
     assert rows["seed"] == ["3"]
     assert rows["torch"] == ["2.15.0"]
     sessions = page.section("Recipe").all("table")[-1].rows()[1:]
-    assert [(row[1], row[4]) for row in sessions] == [("CPU, 2 threads", "0"), ("CPU, 1 threads", "30")]
+    assert [(row[1], row[4]) for row in sessions] == [("CPU, 2 threads", "0"), ("CPU, 1 thread", "30")]
     again = page.section("Train it again").text()
     assert "The sessions of this run differ" in again
     assert "git checkout 0123abc pip install -c constraints.txt -e '.[train]' export OMP_NUM_THREADS=2" in again

@@ -90,7 +90,7 @@ def test_what_goes_before_it() -> None:
     install = "pip install -c constraints.txt -e '.[train]'"
     commit = "6542de1087fee6546e1253804c10900a54683dc8"
     assert reproduction.preparation(described()) == [f"git checkout {commit}", install]
-    ranks_on_cpu = described(device="2 x CPU, 3 threads", source_revision=f"{commit}-dirty")
+    ranks_on_cpu = described(cpu_threads=3, source_revision=f"{commit}-dirty")
     assert reproduction.preparation(ranks_on_cpu) == [f"git checkout {commit}", install, "export OMP_NUM_THREADS=3"]
     assert reproduction.preparation(described(source_revision="unknown")) == []
 

@@ -21,6 +21,7 @@ TYPES: dict[str, Any] = {
     "string": str,
     "strings": list,
     "string or null": str | None,
+    "integer or null": int | None,
     "boolean": bool,
     "time": str,
 }

@@ -25,8 +25,8 @@ def preparation(description: Description) -> list[str]:
     revision = _revision(description)
     if revision:
         lines += [f"git checkout {shlex.quote(revision)}", "pip install -c constraints.txt -e '.[train]'"]
-    threads = _threads(description)
-    if threads:
+    threads = description.get("cpu_threads")  # on which sums depend in their last bit
+    if threads is not None:
         lines.append(f"export OMP_NUM_THREADS={threads}")
     return lines
 
@@ -101,13 +101,6 @@ def _revision(description: Description) -> str | None:
     """The commit, without a word about changes; None where it is not known."""
     revision = str(description.get("source_revision") or "unknown").removesuffix("-dirty")
     return None if revision == "unknown" else revision
-
-
-def _threads(description: Description) -> str | None:
-    """How many each rank on the CPU had, which sums depend on in their last bit. ("4 x CPU, 1 threads")"""
-    _, cpu, threads = str(description.get("device", "")).partition("CPU, ")
-    number = threads.removesuffix(" threads")
-    return number if cpu and number.isdecimal() else None
 
 
 def _is_named(recipe: dict[str, Any]) -> bool:
