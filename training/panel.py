@@ -26,7 +26,7 @@ class Panel:
     def __init__(self, total: int, first_step: int, title: str, console: Console) -> None:
         self._title = title
         self._newest: Interval | None = None
-        self._accuracy = "not evaluated yet"
+        self._accuracy = ""
         self._losses: list[float] = []
         self._drawn = 0.0
         self._progress = Progress(
@@ -57,8 +57,9 @@ class Panel:
         if time.monotonic() - self._drawn > SECONDS_BETWEEN_DRAWINGS:
             self._draw()
 
-    def evaluated(self, precision: float) -> None:
-        self._accuracy = f"{precision:.2%}"
+    def evaluated(self, precision: float | None) -> None:
+        """`precision` is the newest, None before the first."""
+        self._accuracy = "not evaluated yet" if precision is None else f"{precision:.2%}"
         self._draw()
 
     def say(self, sentence: str) -> None:

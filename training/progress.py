@@ -19,7 +19,7 @@ class Reporter(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
     def report(self, interval: Interval) -> None: ...
-    def evaluated(self, precision: float) -> None: ...
+    def evaluated(self, precision: float | None) -> None: ...
     def say(self, sentence: str) -> None: ...
     def finish(self, steps: int) -> None: ...
 
@@ -36,7 +36,7 @@ class Silence:
     def report(self, interval: Interval) -> None:
         pass
 
-    def evaluated(self, precision: float) -> None:
+    def evaluated(self, precision: float | None) -> None:
         pass
 
     def say(self, sentence: str) -> None:
@@ -61,7 +61,7 @@ class LogLines:
             f"({interval.examples_per_sec:.1f} examples/sec; {interval.sec_per_batch:.3f} sec/batch)"
         )
 
-    def evaluated(self, precision: float) -> None:
+    def evaluated(self, precision: float | None) -> None:
         """The sentence that is said tells it."""
 
     def say(self, sentence: str) -> None:

@@ -25,6 +25,11 @@ class Recorder:
         if self._metrics:
             self._metrics.start(first_step, session)
 
+    def last_accuracy(self) -> float | None:
+        """Precision @ 1 as it was last measured, if it was: by this process, or by one that it goes on from."""
+        records = self._metrics.read() if self._metrics else []
+        return next((record["precision_at_1"] for record in reversed(records) if record["kind"] == "eval"), None)
+
     def add(self, interval: Interval) -> None:
         """For metrics.jsonl; nothing is written yet."""
         if self._metrics:

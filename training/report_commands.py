@@ -21,11 +21,14 @@ def report(args: argparse.Namespace) -> None:
 
 
 def compare(args: argparse.Namespace) -> None:
-    from training.report import comparison
+    from training.report.comparison import compare
 
-    found = comparison.compare(args.runs)
-    found.show()
-    print(f"Written to {found.write(args.output)}.")
+    comparison = compare(args.runs)
+    comparison.show()
+    # matplotlib takes a second to import, which the table need not wait for.
+    from training.report.comparison_page import write_comparison
+
+    print(f"Written to {write_comparison(comparison, args.output)}.")
 
 
 def write(run_dir: RunDirectory, dataset: Dataset, device: torch.device) -> None:

@@ -15,6 +15,7 @@ from training.errors import UserError
 from training.metrics_log import MetricsLog, measured
 from training.recipe import Recipe
 from training.report.comparison import compare
+from training.report.comparison_page import write_comparison
 
 SPEED = 1_000.0  # pictures a second
 
@@ -78,7 +79,7 @@ def test_what_is_told_of_each(two: list[Path], capsys: pytest.CaptureFixture[str
 
 
 def test_the_page(two: list[Path], tmp_path: Path) -> None:
-    path = compare(two).write(tmp_path / "pages" / "comparison.html")
+    path = write_comparison(compare(two), tmp_path / "pages" / "comparison.html")
     page = Page(path)
     check_self_contained(page)
     rows = {row[0]: row[1:] for row in page.section("Runs").rows()}
@@ -94,7 +95,7 @@ def test_the_page(two: list[Path], tmp_path: Path) -> None:
     classes = [each.text() for each in page.figure("Accuracy of each class").all("text")]
     assert {"cat", "<dog>"} <= set(classes)
     before = path.read_bytes()
-    assert compare(two).write(path).read_bytes() == before
+    assert write_comparison(compare(two), path).read_bytes() == before
 
 
 def test_a_run_s_time_does_not_count_what_was_done_twice(tmp_path: Path) -> None:
@@ -114,7 +115,7 @@ def test_other_pictures_are_not_comparable(two: list[Path], tmp_path: Path, caps
     compare(two).show()
     sentence = "Not comparable, for they were evaluated on different pictures: on one set one, on another other."
     assert capsys.readouterr().out.splitlines()[-1] == sentence
-    assert sentence in Page(compare(two).write(tmp_path / "page.html")).text()
+    assert sentence in Page(write_comparison(compare(two), tmp_path / "page.html")).text()
 
 
 def test_runs_of_the_same_name(tmp_path: Path) -> None:
@@ -131,7 +132,7 @@ def test_the_same_directory_twice_is_one_run(two: list[Path], monkeypatch: pytes
 def test_one_run_alone(tmp_path: Path) -> None:
     comparison = compare([make_run(tmp_path / "alone")])
     assert comparison.differing() == []
-    page = Page(comparison.write(tmp_path / "page.html"))
+    page = Page(write_comparison(comparison, tmp_path / "page.html"))
     check_self_contained(page)
     assert page.all("title")[0].text() == "1 run compared"
 
@@ -145,14 +146,14 @@ def test_runs_that_have_not_come_far(two: list[Path], tmp_path: Path) -> None:
     told = facts([*two, bare])
     assert told["precision @ 1"][0] == told["loss, averaged, last"][1] == told["time spent training"][2] == "–"  # noqa: RUF001
     assert told["steps"] == ["200 of 200", "200 of 200", "– of 200"]  # noqa: RUF001
-    page = Page(compare([*two, bare]).write(tmp_path / "page.html"))
+    page = Page(write_comparison(compare([*two, bare]), tmp_path / "page.html"))
     check_self_contained(page)
     assert "Kept no record of losses and speed (metrics.jsonl): other, bare." in page.text()
 
 
 def test_more_runs_than_colours(tmp_path: Path) -> None:
     paths = [make_run(tmp_path / f"run{number:02}", shift=number / 100) for number in range(20)]
-    page = Page(compare(paths).write(tmp_path / "page.html"))
+    page = Page(write_comparison(compare(paths), tmp_path / "page.html"))
     styles = [key.all("span")[0].attributes["style"] for key in page.figure("Loss over steps").all("li")]
     assert len(styles) == 20
     assert len(set(styles[:18])) == 18
@@ -162,7 +163,7 @@ def test_refusals(two: list[Path], tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is not a training run"):
         compare([two[0], tmp_path / "none"])
     with pytest.raises(UserError, match="could not be written"):
-        compare(two).write(two[0])
+        write_comparison(compare(two), two[0])
     (two[0] / "eval.json").write_text("{")
     with pytest.raises(UserError, match=r"eval\.json is damaged; measure again with: python -m training eval"):
         compare(two)

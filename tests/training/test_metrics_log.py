@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from tests.training.processes import Finished, RunCommand, StartCommand, fork
-from tests.training.runs import LOG_LINE, TRAINED_STEPS, logged_losses, train_command
+from tests.training.runs import LOG_LINE, TRAINED_STEPS, logged_losses, small_recipe, start_run, train_command
+from training.dataset import Dataset
 from training.metrics_log import MetricsLog, Record, measured
+from training.recorder import Recorder
 
 Trained = tuple[Path, Finished]
 
@@ -122,6 +124,13 @@ def test_resuming_drops_what_will_be_measured_again(tmp_path: Path) -> None:
     metrics.start(100, {})
     kept = [(record["kind"], record["step"]) for record in metrics.read()]
     assert kept == [("start", 0), ("train", 0), ("train", 90), ("eval", 100), ("start", 100)]
+
+
+def test_a_resumed_run_knows_its_last_accuracy(few_pictures: Dataset, tmp_path: Path) -> None:
+    start_run(tmp_path, few_pictures, small_recipe(1), summaries="off").train()
+    accuracy = json.loads((tmp_path / "eval.json").read_bytes())["precision_at_1"]
+    assert Recorder(tmp_path, 1, "off", {}).last_accuracy() == accuracy
+    assert Recorder(tmp_path, 0, "off", {}).last_accuracy() is None  # it will be measured again
 
 
 def test_a_full_disk_leaves_no_half_of_a_line(run: RunCommand, tmp_path: Path, cifar10_dir: Path) -> None:

@@ -13,6 +13,7 @@ import torch
 
 from training.dataset import Dataset
 from training.report.comparison import compare
+from training.report.comparison_page import write_comparison
 from training.report.run_report import write_report
 from training.run_directory import RunDirectory
 
@@ -55,7 +56,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory, learned: Path, few_pictures:
     folder = tmp_path_factory.mktemp("pages")
     runs = [Path(shutil.copytree(learned, folder / place / "run")) for place in ("one", "another")]
     report = write_report(RunDirectory(runs[0]), few_pictures, torch.device("cpu"))
-    return {"report": report, "comparison": compare(runs).write(folder / "comparison.html")}
+    return {"report": report, "comparison": write_comparison(compare(runs), folder / "comparison.html")}
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -118,13 +118,6 @@ class Comparison:
         for sentence in self.warnings():
             console.print(sentence, markup=False, soft_wrap=True)
 
-    def write(self, path: Path) -> Path:
-        """One HTML file with the table and the curves. Raises UserError where it can't be written."""
-        # matplotlib takes a second to import, which the table need not wait for.
-        from training.report.comparison_page import write_comparison
-
-        return write_comparison(self, path)
-
 
 def compare(run_dirs: Sequence[Path]) -> Comparison:
     """In the order given; a directory that is named twice is compared once.
