@@ -1,6 +1,7 @@
 """SIGKILL at any moment: what is visible is sound, and the run goes on to where it would have ended undisturbed."""
 
 import io
+import json
 import os
 import random
 import re
@@ -22,6 +23,7 @@ from training.checkpoint import CheckpointDirectory
 from training.cifar10 import CLASS_NAMES
 from training.dataset import Dataset, Split
 from training.loop import Run, Settings
+from training.metrics_log import NAME, MetricsLog
 from training.run_directory import RunDirectory
 
 FAR = 10_000  # steps, which no life reaches
@@ -118,7 +120,12 @@ class Life:
 
 
 def check_sound(run_dir: Path, at_least: int) -> int:
-    """Every checkpoint loads, and none was lost; returns the newest one's step, 0 where there is none."""
+    """Every checkpoint loads, and none was lost; returns the newest one's step, 0 where there is none.
+
+    Every line of metrics.jsonl is whole.
+    """
+    if (run_dir / NAME).exists():
+        assert all(json.loads(line)["kind"] for line in (run_dir / NAME).read_text().splitlines())
     checkpoints = CheckpointDirectory(run_dir / "checkpoints").all()
     for checkpoint in checkpoints:
         assert checkpoint.load()["step"] == checkpoint.step
@@ -126,6 +133,10 @@ def check_sound(run_dir: Path, at_least: int) -> int:
     assert newest >= at_least
     assert [checkpoint.step for checkpoint in checkpoints][-5:] == list(range(2, newest + 1, 2))[-5:]
     return newest
+
+
+def losses(run_dir: Path) -> list[tuple[int, dict[str, float]]]:
+    return [(record["step"], record["losses"]) for record in MetricsLog(run_dir).read() if record["kind"] == "train"]
 
 
 def finish(run_dir: Path, pictures: Path, steps: int, every: int) -> None:
@@ -147,7 +158,7 @@ def test_killed_at_any_moment(pictures: Path, tmp_path: Path) -> None:
         return life.kill()
 
     # From the making of the directory to the deletion of the checkpoint that is one too many.
-    kills = [partial(kill_before, operation) for operation in range(34)]
+    kills = [partial(kill_before, operation) for operation in range(46)]
     waits: list[Callable[[Life], object]] = [
         lambda life: life.process.join(moments.uniform(0, 0.3)),  # at start-up, mostly
         lambda life: life.wait_for(r"\.recipe\.json.*|events.*"),
@@ -164,15 +175,16 @@ def test_killed_at_any_moment(pictures: Path, tmp_path: Path) -> None:
         newest = check_sound(run_dir, newest)
         struck["deletion"] += len(CheckpointDirectory(run_dir / "checkpoints").all()) > 5
 
-    assert len(kills) >= 50
-    assert struck["checkpoint"] >= 8, struck
-    assert min(struck["recipe"], struck["eval"], struck["deletion"]) >= 1, struck
+    assert len(kills) >= 60
+    assert struck["checkpoint"] >= 4, struck
+    assert min(struck["recipe"], struck["metrics"], struck["eval"], struck["deletion"]) >= 1, struck
 
     finish(run_dir, pictures, newest + 3, every=2)
     finish(undisturbed, pictures, newest + 3, every=1_000)
     assert_same(final_state(run_dir), final_state(undisturbed))
     assert not list((run_dir / "checkpoints").glob(".*"))
     shown, expected = scalars(run_dir), scalars(undisturbed)
-    assert len(expected) == 10
-    for tag in expected.keys() - {"examples_per_sec"}:
+    assert len(expected) == 16
+    for tag in expected.keys() - {"examples_per_sec", "global_step/sec"}:
         assert shown[tag] == expected[tag], tag
+    assert losses(run_dir) == losses(undisturbed)
