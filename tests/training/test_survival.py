@@ -158,7 +158,7 @@ def test_killed_at_any_moment(pictures: Path, tmp_path: Path) -> None:
         return life.kill()
 
     # From the making of the directory to the deletion of the checkpoint that is one too many.
-    kills = [partial(kill_before, operation) for operation in range(46)]
+    kills = [partial(kill_before, operation) for operation in range(60)]
     waits: list[Callable[[Life], object]] = [
         lambda life: life.process.join(moments.uniform(0, 0.3)),  # at start-up, mostly
         lambda life: life.wait_for(r"\.recipe\.json.*|events.*"),
@@ -175,7 +175,7 @@ def test_killed_at_any_moment(pictures: Path, tmp_path: Path) -> None:
         newest = check_sound(run_dir, newest)
         struck["deletion"] += len(CheckpointDirectory(run_dir / "checkpoints").all()) > 5
 
-    assert len(kills) >= 60
+    assert len(kills) >= 75
     assert struck["checkpoint"] >= 4, struck
     assert min(struck["recipe"], struck["metrics"], struck["eval"], struck["deletion"]) >= 1, struck
 
