@@ -1,18 +1,27 @@
-"""``python -m serving``: reads the settings and serves; a person's mistake ends in one sentence."""
+"""``python -m serving``: serves, or with ``predict`` classifies files; a person's mistake ends in one sentence."""
 
 import sys
+from collections.abc import Sequence
 
-from serving.server import serve
 from serving.settings import UsageError, parse_settings
 
 
-def main() -> int:
-    """Run the server.
+def main(arguments: Sequence[str]) -> int:
+    """Run the server, or the command ``predict``.
 
-    Returns 0 after a graceful stop, 2 after a mistake that a person can mend, 130 after an early Ctrl-C.
+    Returns 0 after a graceful stop, 2 after a mistake that a person can mend, 130 after an early Ctrl-C; else
+    what the command returns.
     """
     try:
-        serve(parse_settings(sys.argv[1:]))
+        if arguments[:1] == ["predict"]:
+            from serving.predict_command import predict
+
+            return predict(arguments[1:])
+        settings = parse_settings(arguments)
+        # FastAPI takes a while to import, which whoever has no need of it need not wait for.
+        from serving.server import serve
+
+        serve(settings)
     except UsageError as error:
         print(f"serving: {error}", file=sys.stderr)
         return 2
@@ -22,4 +31,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

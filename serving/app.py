@@ -1,7 +1,5 @@
 """The routes."""
 
-import asyncio
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -9,17 +7,23 @@ from fastapi import FastAPI, Request
 from fastapi.responses import FileResponse, Response
 from fastapi_offline import FastAPIOffline
 from prometheus_client.exposition import choose_encoder
+from starlette.exceptions import HTTPException
+from starlette.routing import Route
 
-from serving.classifier import Classifier
+from serving.access import ApiKeys, SecurityHeaders
+from serving.batch_endpoint import MAX_PICTURES, BatchEndpoint
+from serving.batcher import Batcher
 from serving.metrics import Metrics, PredictMeter, prefers_json
-from serving.picture import FORMATS, FORMATS_IN_WORDS, decode_picture
-from serving.predictions import Alive, ModelFacts, ModelVersion, Prediction, Ready, RefusedVersion
+from serving.picture import FORMATS, FORMATS_IN_WORDS
+from serving.predict_endpoint import PredictEndpoint
+from serving.predictions import Alive, ModelFacts, ModelVersion, Prediction, Predictions, Ready, RefusedVersion
 from serving.problems import add_problem_handlers, problem_descriptions
 from serving.repository import ModelRepository
-from serving.settings import Settings
-from serving.upload import FIELD, Interrupted, extract_picture, read_body
+from serving.settings import Settings, read_keys
+from serving.upload import FIELD
 
 WEB = Path(__file__).parent / "web"
+PAGE_FILES = frozenset(file.name for file in WEB.iterdir())
 PREDICT_BODY = {
     "required": True,
     "content": {
@@ -34,11 +38,33 @@ PREDICT_BODY = {
     | {f"image/{name.lower()}": {"schema": {"type": "string", "format": "binary"}} for name in FORMATS}
     | {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
 }
+BATCH_BODY = {
+    "required": True,
+    "content": {
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "required": [FIELD],
+                "properties": {
+                    FIELD: {
+                        "type": "array",
+                        "minItems": 1,
+                        "maxItems": MAX_PICTURES,
+                        "items": {"type": "string", "format": "binary"},
+                    }
+                },
+            }
+        }
+    },
+}
 
 
-def create_app(settings: Settings, repository: ModelRepository, threads: ThreadPoolExecutor) -> FastAPI:
-    """Build the app around a repository that somebody else refreshes, and the threads that decode and classify."""
-    metrics = Metrics(repository)
+def create_app(settings: Settings, repository: ModelRepository, metrics: Metrics, batcher: Batcher) -> FastAPI:
+    """Build the app around a repository that somebody else refreshes, and a batcher that somebody else closes.
+
+    Raises UsageError where the API keys cannot be read.
+    """
+    keys = read_keys(settings)
 
     app = FastAPIOffline(
         title="Picture classifier",
@@ -46,7 +72,11 @@ def create_app(settings: Settings, repository: ModelRepository, threads: ThreadP
         description="Classifies pictures with the model bundle that the server watches.",
         redoc_url=None,
     )
-    app.add_middleware(PredictMeter, path="/predict", metrics=metrics)
+    if keys:
+        closed = ["/predict", *(["/metrics"] if settings.protect_metrics else [])]
+        app.add_middleware(ApiKeys, keys=keys, paths=closed)
+    app.add_middleware(SecurityHeaders)
+    app.add_middleware(PredictMeter, paths=("/predict", "/predict/batch"), metrics=metrics)
     add_problem_handlers(app)
 
     @app.post(
@@ -60,20 +90,27 @@ def create_app(settings: Settings, repository: ModelRepository, threads: ThreadP
         responses=problem_descriptions(400, 408, 413, 415, 422, 500, 503),
         openapi_extra={"requestBody": PREDICT_BODY},
     )
-    async def predict(request: Request) -> Response:
-        classifier = repository.require()
-        content_type = request.headers.get("content-type")
-        loop = asyncio.get_running_loop()
-        try:
-            body = await read_body(request, settings.max_body_bytes, settings.upload_timeout)
-            prediction = await loop.run_in_executor(
-                threads, _predict, classifier, body, content_type, settings.max_pixels
-            )
-        except asyncio.CancelledError:
-            # Only uvicorn cancels, when the time for a graceful stop is over.
-            raise Interrupted("The server stopped before this request was complete.") from None
-        metrics.predictions.labels(label=prediction.label).inc()
-        return Response(prediction.model_dump_json(), media_type="application/json")
+    async def predict() -> None:
+        """Described here, answered by `PredictEndpoint`."""
+
+    route = app.router.routes[-1]
+    assert isinstance(route, Route)
+    route.app = PredictEndpoint(settings, repository, batcher, metrics.predictions)
+
+    answer_batch = BatchEndpoint(settings, repository, batcher, metrics.predictions)
+
+    @app.post(
+        "/predict/batch",
+        summary=f"Classify up to {MAX_PICTURES} pictures",
+        description=f"Send them as multipart/form-data, each as a field `{FIELD}`. Each is answered for itself, in "
+        "the same order: with a prediction, or with the problem that `/predict` would have answered. "
+        f"Limit: {settings.max_batch_bytes} bytes in all.",
+        response_model=Predictions,
+        responses=problem_descriptions(400, 408, 413, 415, 500, 503),
+        openapi_extra={"requestBody": BATCH_BODY},
+    )
+    async def predict_batch(request: Request) -> Response:
+        return await answer_batch(request)
 
     @app.get(
         "/metrics",
@@ -96,9 +133,15 @@ def create_app(settings: Settings, repository: ModelRepository, threads: ThreadP
         encode, media_type = choose_encoder(accept)
         return Response(encode(metrics.registry), headers={"Content-Type": media_type})
 
-    @app.get("/healthz", summary="Is the process alive?", response_model=Alive)
+    @app.get(
+        "/healthz",
+        summary="Is the process alive, and its inference thread?",
+        response_model=Alive,
+        responses=problem_descriptions(503),
+    )
     @app.head("/healthz", include_in_schema=False)
     async def healthz() -> Any:
+        batcher.check_alive()
         return Alive()
 
     @app.get(
@@ -117,17 +160,18 @@ def create_app(settings: Settings, repository: ModelRepository, threads: ThreadP
     def page() -> Response:
         return FileResponse(WEB / "index.html", headers={"Cache-Control": "no-cache"})
 
+    @app.get("/page/{name}", include_in_schema=False)
+    @app.head("/page/{name}", include_in_schema=False)
+    def page_file(name: str) -> Response:
+        if name not in PAGE_FILES:
+            raise HTTPException(404)
+        return FileResponse(WEB / name, headers={"Cache-Control": "no-cache"})
+
     @app.get("/favicon.ico", include_in_schema=False)
     def favicon() -> Response:
         return FileResponse(WEB / "favicon.svg", media_type="image/svg+xml")
 
     return app
-
-
-def _predict(classifier: Classifier, body: bytes, content_type: str | None, max_pixels: int) -> Prediction:
-    """Everything that takes processor time, for a thread of its own."""
-    picture = decode_picture(extract_picture(body, content_type), classifier.picture_size, max_pixels)
-    return classifier.classify(picture[None])[0]
 
 
 def _facts(repository: ModelRepository) -> ModelFacts:

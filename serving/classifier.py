@@ -1,5 +1,7 @@
 """One version of a model in memory: uint8 pictures in, answers out."""
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,6 +14,13 @@ WARM_UP_BATCHES = (1, 2, 8)
 
 class InferenceFailed(Exception):
     """The model gave no usable answer; the text says so in one sentence."""
+
+
+class Answer(NamedTuple):
+    """A Prediction, as it is sent."""
+
+    label: str
+    json: bytes
 
 
 class Classifier:
@@ -34,13 +43,36 @@ class Classifier:
 
         Raises InferenceFailed when onnxruntime fails or a probability is not finite.
         """
+        probabilities, labels = self._run(images)
+        if not np.isfinite(probabilities).all():
+            raise self._not_a_number()
+        return [self._predict(row, label) for row, label in zip(probabilities.tolist(), labels.tolist(), strict=True)]
+
+    def answer(self, images: NDArray[np.uint8]) -> list[Answer | InferenceFailed]:
+        """The same as JSON, each picture for itself: where one has no usable answer, its error stands in its place.
+
+        Raises InferenceFailed when onnxruntime fails.
+        """
+        probabilities, labels = self._run(images)
+        usable = [bool(np.isfinite(row).all()) for row in probabilities]
+        return [
+            self._answer(row, label) if is_usable else self._not_a_number()
+            for row, label, is_usable in zip(probabilities.tolist(), labels.tolist(), usable, strict=True)
+        ]
+
+    def _run(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         try:
             probabilities, labels = self._session.run(["probabilities", "label"], {"images": images})
         except Exception as error:
             raise InferenceFailed(f"{self.name} version {self.version} could not be run.") from error
-        if not np.isfinite(probabilities).all():
-            raise InferenceFailed(f"{self.name} version {self.version} gave a probability that is not a number.")
-        return [self._predict(row, label) for row, label in zip(probabilities.tolist(), labels.tolist(), strict=True)]
+        return probabilities, labels
+
+    def _not_a_number(self) -> InferenceFailed:
+        return InferenceFailed(f"{self.name} version {self.version} gave a probability that is not a number.")
+
+    def _answer(self, probabilities: list[float], label: int) -> Answer:
+        prediction = self._predict(probabilities, label)
+        return Answer(prediction.label, prediction.model_dump_json().encode())
 
     def _predict(self, probabilities: list[float], label: int) -> Prediction:
         names = self._metadata.class_names

@@ -1,7 +1,7 @@
 """Every Prometheus collector, each declared once; one registry an app."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from prometheus_client import (
     CollectorRegistry,
@@ -15,15 +15,10 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from serving.batch_metrics import DURATION_BUCKETS, BatchMetrics
 from serving.classifier import Classifier
 from serving.problems import CLIENT_CLOSED_REQUEST
 from serving.repository import ModelRepository
-
-# Log-spaced, six a decade from 1 ms to 10 s.
-DURATION_BUCKETS = (
-    *(0.001, 0.0015, 0.002, 0.003, 0.005, 0.007, 0.01, 0.015, 0.02, 0.03, 0.05, 0.07),
-    *(0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0, 7.0, 10.0),
-)
 
 # A series more for every counter, which nothing here needs.
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -36,10 +31,12 @@ class Metrics:
         self.registry = CollectorRegistry()
         self.requests = Counter(
             "predict_requests",
-            f"Requests to /predict by HTTP status; {CLIENT_CLOSED_REQUEST}: the client went away.",
+            f"Requests for predictions by HTTP status; {CLIENT_CLOSED_REQUEST}: the client went away.",
             ["status"],
             registry=self.registry,
         )
+        for status in (200, 500, 503):  # there from the beginning, so that a rate sees the first one
+            self.requests.labels(status=str(status))
         self.duration = Histogram(
             "predict_request_duration_seconds",
             "Time from a request's head to the end of its answer, upload included.",
@@ -47,6 +44,7 @@ class Metrics:
             registry=self.registry,
         )
         self.predictions = Counter("predictions", "Answers by label.", ["label"], registry=self.registry)
+        self.batches = BatchMetrics(self.registry)
         self.registry.register(_ModelCollector(repository))
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
@@ -110,16 +108,16 @@ def _info(served: Classifier) -> Metric:
 
 
 class PredictMeter:
-    """ASGI middleware: counts and times every request to one path, whatever becomes of it."""
+    """ASGI middleware: counts and times every request to these paths, whatever becomes of it."""
 
-    def __init__(self, app: ASGIApp, path: str, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, paths: Collection[str], metrics: Metrics) -> None:
         self._app = app
-        self._path = path
+        self._paths = frozenset(paths)
         self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on; see the ASGI specification."""
-        if scope["type"] != "http" or scope["path"] != self._path:
+        if scope["type"] != "http" or scope["path"] not in self._paths:
             return await self._app(scope, receive, send)
         # What is neither answered nor abandoned ends in an exception, which becomes a 500 further out.
         status = 500

@@ -8,6 +8,7 @@ import contextlib
 import io
 import re
 import warnings
+import zlib
 from collections.abc import Iterator
 
 import numpy as np
@@ -23,8 +24,9 @@ MAX_SIDE = 65_535
 MAX_JPEG_SCANS = 100
 # Decoding and reducing stop at this many times the wanted size, where the final filter takes over.
 REDUCING_GAP = 3.0
-PNG_END = b"IEND\xaeB`\x82"
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 EXIF_ORIENTATION = 0x0112
+ORIENTED_BY = {"exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"}  # where Pillow's getexif looks
 TRANSPOSITIONS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -61,19 +63,29 @@ class TooManyPixels(Exception):
     """A picture of too many pixels; the text is one sentence."""
 
 
-def decode_picture(data: bytes, size: tuple[int, int], max_pixels: int) -> NDArray[np.uint8]:
+class LargePicture(Exception):
+    """The picture is larger than its caller wants to decode itself."""
+
+
+def decode_picture(
+    data: bytes, size: tuple[int, int], max_pixels: int, most_pixels: int | None = None
+) -> NDArray[np.uint8]:
     """Decode the first frame of ``data`` to uint8 [height, width, 3] RGB, where ``size`` is (height, width).
 
     The picture is turned upright (EXIF), scaled with antialiasing until it covers ``size``, center-cropped,
     and blended over white where it is transparent. One that has ``size`` already keeps its pixels. A side
     longer than ``MAX_SIDE`` counts as too many pixels. Colour profiles are not applied.
 
-    Raises UnreadableType, BrokenPicture or TooManyPixels.
+    Raises UnreadableType, BrokenPicture or TooManyPixels; LargePicture, before decoding, beyond ``most_pixels``.
     """
     with _refusals(data):
         with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
             _check_limits(picture, data, max_pixels)
-            orientation = picture.getexif().get(EXIF_ORIENTATION, 1)
+            if most_pixels is not None and picture.width * picture.height > most_pixels:
+                raise LargePicture
+            if picture.format == "PNG":
+                picture.load()  # what tells the orientation may stand behind the pixels
+            orientation = _orientation(picture)
             turned = orientation in (5, 6, 7, 8)
             stored_size = size if turned else (size[1], size[0])
             if picture.format == "JPEG":
@@ -82,9 +94,16 @@ def decode_picture(data: bytes, size: tuple[int, int], max_pixels: int) -> NDArr
             fitted = _to_rgb(_fit(_resizable(picture), stored_size))
         if orientation in TRANSPOSITIONS:
             fitted = fitted.transpose(TRANSPOSITIONS[orientation])
-        if data.startswith(b"\x89PNG"):
+        if data.startswith(PNG_SIGNATURE):
             _verify_png(data)
     return np.asarray(fitted, dtype=np.uint8)
+
+
+def _orientation(picture: Image.Image) -> int:
+    """As EXIF numbers them; 1 is upright. Looked for only where there is something to look in: it takes a while."""
+    if not picture.info.keys() & ORIENTED_BY:
+        return 1
+    return int(picture.getexif().get(EXIF_ORIENTATION, 1))
 
 
 def _check_limits(picture: Image.Image, data: bytes, max_pixels: int) -> None:
@@ -103,10 +122,15 @@ def _check_limits(picture: Image.Image, data: bytes, max_pixels: int) -> None:
 
 def _verify_png(data: bytes) -> None:
     """Check every chunk's checksum, and that the last chunk is there: decoding alone leaves that out."""
-    if PNG_END not in data:
-        raise BrokenPicture("The PNG is truncated.")
-    with Image.open(io.BytesIO(data), formats=("PNG",)) as picture:
-        picture.verify()
+    begin = len(PNG_SIGNATURE)
+    while begin + 12 <= len(data):  # length, type and checksum of a chunk; PNG specification, section 5.3
+        end = begin + 8 + int.from_bytes(data[begin : begin + 4])
+        if zlib.crc32(memoryview(data)[begin + 4 : end]) != int.from_bytes(data[end : end + 4]):
+            break
+        if data[begin + 4 : begin + 8] == b"IEND":
+            return
+        begin = end + 4
+    raise BrokenPicture("The PNG is truncated, or a checksum in it is wrong.")
 
 
 def _resizable(picture: Image.Image) -> Image.Image:
@@ -154,12 +178,12 @@ def _refusals(data: bytes) -> Iterator[None]:
     """Name everything that Pillow raises."""
     try:
         yield
-    except (UnreadableType, BrokenPicture, TooManyPixels):
+    except (UnreadableType, BrokenPicture, TooManyPixels, LargePicture):
         raise
     except UnidentifiedImageError:
         if OTHER_PICTURE.match(data) or _is_svg(data[:2048]):
             raise UnreadableType(f"This picture format is not read; {FORMATS_IN_WORDS} are.") from None
-        raise BrokenPicture("The upload is not a picture, or its beginning is damaged.") from None
+        raise BrokenPicture("This is not a picture, or its beginning is damaged.") from None
     except Image.DecompressionBombError:
         raise TooManyPixels("The picture has far more pixels than allowed.") from None
     except Exception:

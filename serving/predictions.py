@@ -39,6 +39,29 @@ class Prediction(BaseModel):
     model: ModelVersion
 
 
+class Problem(BaseModel):
+    """A problem document, RFC 9457 section 3."""
+
+    type: Annotated[str, Field(description="What kind of problem; about:blank where the status says it all.")]
+    title: Annotated[str, Field(description="The kind of problem in words, the same at every occurrence.")]
+    status: Annotated[int, Field(ge=400, le=599, description="The HTTP status code.")]
+    detail: Annotated[str, Field(description="One sentence about this occurrence.")]
+
+
+class PictureAnswer(BaseModel):
+    """The answer for one picture of several: a prediction, or why there is none."""
+
+    filename: Annotated[str, Field(description="As it was sent; empty where it wasn't.")]
+    prediction: Prediction | None = None
+    problem: Problem | None = None
+
+
+class Predictions(BaseModel):
+    """The answers for several pictures, in the order in which they were sent."""
+
+    predictions: list[PictureAnswer]
+
+
 class RefusedVersion(BaseModel):
     """A version on disk that is not served."""
 

@@ -3,16 +3,17 @@
 import logging
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Any
 
 from fastapi import FastAPI
-from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from serving.batcher import InferenceStuck, QueueFull
 from serving.classifier import InferenceFailed
 from serving.picture import BrokenPicture, TooManyPixels, UnreadableType
+from serving.predictions import Problem
 from serving.repository import NotReady
 from serving.upload import (
     BodyTooLarge,
@@ -28,15 +29,6 @@ logger = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
 # nginx's status for a client that went away before its answer: nobody reads it, but the metrics count it.
 CLIENT_CLOSED_REQUEST = 499
-
-
-class Problem(BaseModel):
-    """A problem document, RFC 9457 section 3."""
-
-    type: Annotated[str, Field(description="What kind of problem; about:blank where the status says it all.")]
-    title: Annotated[str, Field(description="The kind of problem in words, the same at every occurrence.")]
-    status: Annotated[int, Field(ge=400, le=599, description="The HTTP status code.")]
-    detail: Annotated[str, Field(description="One sentence about this occurrence.")]
 
 
 @dataclass(frozen=True)
@@ -59,6 +51,8 @@ KINDS: dict[type[Exception], Kind] = {
     UnreadableType: Kind(415, "unreadable-picture-type", "The picture's format is not read"),
     BrokenPicture: Kind(422, "broken-picture", "The upload is no intact picture"),
     NotReady: Kind(503, "not-ready", "No model is loaded", {"Retry-After": "5"}),
+    QueueFull: Kind(503, "queue-full", "Too many requests wait", {"Retry-After": "1"}),
+    InferenceStuck: Kind(503, "inference-stuck", "Pictures are not being answered"),
     Interrupted: Kind(503, "interrupted", "The server stops", {"Connection": "close"}),
     InferenceFailed: Kind(500, "inference-failed", "The model could not answer"),
 }
@@ -68,13 +62,25 @@ def problem_response(
     status: int, detail: str, *, name: str = "", title: str = "", headers: dict[str, str] | None = None
 ) -> Response:
     """Build one problem answer; without a name its type is about:blank and its title the status's own."""
-    problem = Problem(
+    problem = _problem(status, detail, name, title)
+    return Response(problem.model_dump_json(), status, headers=headers, media_type=MEDIA_TYPE)
+
+
+def problem_of(error: Exception) -> Problem:
+    """What one of the exceptions of the table is answered with. Raises any other."""
+    kind = KINDS.get(type(error))
+    if kind is None:
+        raise error
+    return _problem(kind.status, str(error), kind.name, kind.title)
+
+
+def _problem(status: int, detail: str, name: str, title: str) -> Problem:
+    return Problem(
         type=f"urn:problem-type:{name}" if name else "about:blank",
         title=title or HTTPStatus(status).phrase,
         status=status,
         detail=detail,
     )
-    return Response(problem.model_dump_json(), status, headers=headers, media_type=MEDIA_TYPE)
 
 
 def add_problem_handlers(app: FastAPI) -> None:

@@ -37,9 +37,10 @@ class ModelRepository:
     NVIDIA Triton and TensorFlow Serving. While the models folder itself cannot be read, nothing changes.
     """
 
-    def __init__(self, models_dir: Path, name: str, provider: Provider) -> None:
+    def __init__(self, models_dir: Path, name: str, provider: Provider, threads: int = 1) -> None:
         self.name = name
         self.provider = provider
+        self._threads = threads
         self.load_failures = 0
         self._models_dir = models_dir
         self._folder = models_dir / name
@@ -141,7 +142,7 @@ class ModelRepository:
         if known is not None and known.state == state and known.final:
             return False
         try:
-            bundle = read_bundle(self._folder / str(version) / FILE_NAME, self.provider)
+            bundle = read_bundle(self._folder / str(version) / FILE_NAME, self.provider, self._threads)
             classifier = Classifier(self.name, version, bundle, self.provider)
             classifier.warm_up()
         except BundleError as error:

@@ -5,14 +5,16 @@ import logging
 import signal
 import socket
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
 
 from serving.app import create_app
+from serving.batcher import Batcher
 from serving.bundle import FILE_NAME
+from serving.http_protocol import limited_protocol
+from serving.metrics import Metrics
 from serving.providers import CUDA, Provider, choose_provider
 from serving.repository import ModelRepository, NotReady
 from serving.settings import Settings, UsageError
@@ -32,13 +34,15 @@ def serve(settings: Settings) -> None:
             "create it or name another with --models-dir."
         )
     with _bind(settings.host, settings.port) as listener:
-        repository = ModelRepository(settings.models_dir, settings.model, _provider(settings.require_cuda))
+        provider = _provider(settings.require_cuda)
+        repository = ModelRepository(settings.models_dir, settings.model, provider, settings.inference_threads)
         repository.refresh()
+        metrics = Metrics(repository)
         with (
             repository.watching(settings.poll_interval),
-            ThreadPoolExecutor(settings.inference_threads, thread_name_prefix="inference") as threads,
+            Batcher(metrics.batches, settings.max_queue, settings.max_pixels, settings.inference_threads) as batcher,
         ):
-            config = _uvicorn_config(settings, create_app(settings, repository, threads))
+            config = _uvicorn_config(settings, create_app(settings, repository, metrics, batcher))
             _Server(config, lambda: _say_where(settings, repository, listener)).run(sockets=[listener])
     logger.info("Stopped.")
 
@@ -71,7 +75,7 @@ def _uvicorn_config(settings: Settings, app: FastAPI) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         loop="uvloop",
-        http="httptools",
+        http=limited_protocol(settings.head_timeout),
         ws="none",
         lifespan="off",
         log_config=None,

@@ -3,7 +3,7 @@
 import argparse
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, NoReturn
@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 from PIL import Image
 
 VARIABLE_PREFIX = "SERVING_"
+SECRETS = ("api_key",)  # never shown
 LOG_LEVELS = ("debug", "info", "warning", "error")
 # Pillow itself refuses pictures of twice its own limit, so a greater limit than that could not be kept.
 PILLOW_PIXEL_LIMIT = 2 * (Image.MAX_IMAGE_PIXELS or 0)
@@ -68,6 +69,13 @@ def _host(text: str) -> str:
     return text.strip()
 
 
+def _key(text: str) -> str:
+    # What a header can carry (RFC 6750, section 2.1), and is not guessed in a second.
+    if not re.fullmatch(r"[A-Za-z0-9._~+/=-]{8,256}", text):
+        raise ValueError("8 to 256 letters, digits or any of . _ ~ + / = -")
+    return text
+
+
 def _log_level(text: str) -> str:
     if text.lower() not in LOG_LEVELS:
         raise ValueError(f"one of {', '.join(LOG_LEVELS)}")
@@ -104,18 +112,48 @@ class Settings:
             _whole_number(1, 2**31), "BYTES", "greatest request body; a greater one is answered with 413"
         ),
     )
+    max_batch_bytes: int = field(
+        default=50_000_000,
+        metadata=_setting(_whole_number(1, 2**31), "BYTES", "the same for /predict/batch, all its pictures together"),
+    )
     max_pixels: int = field(
         default=40_000_000,
         metadata=_setting(
             _whole_number(1, PILLOW_PIXEL_LIMIT), "PIXELS", "greatest picture, width x height, before decoding"
         ),
     )
+    head_timeout: float = field(
+        default=10.0,
+        metadata=_setting(_seconds, "SECONDS", "time in which a request's headers must have arrived"),
+    )
     upload_timeout: float = field(
         default=30.0, metadata=_setting(_seconds, "SECONDS", "time in which a request's body must have arrived")
     )
     inference_threads: int = field(
         default=_processors(),
-        metadata=_setting(_whole_number(1, 1024), "COUNT", "pictures decoded and classified at once, one thread each"),
+        metadata=_setting(
+            _whole_number(1, 1024),
+            "COUNT",
+            "threads that share the network's computations, and the decoding",
+        ),
+    )
+    max_queue: int = field(
+        default=512,
+        metadata=_setting(
+            _whole_number(1, 1_000_000), "COUNT", "greatest number of pictures that wait; more are answered with 503"
+        ),
+    )
+    api_key: str = field(
+        default="",
+        metadata=_setting(
+            _key, "KEY", "who asks for predictions must show this key; in a variable or a file others don't see it"
+        ),
+    )
+    api_key_file: Path | None = field(
+        default=None, metadata=_setting(Path, "FILE", "file of such keys, one a line; any of them will do")
+    )
+    protect_metrics: bool = field(
+        default=False, metadata=_setting(_yes_or_no, "", "ask for a key on /metrics too; probes are always open")
     )
     poll_interval: float = field(
         default=2.0, metadata=_setting(_seconds, "SECONDS", "pause between two looks for new or withdrawn versions")
@@ -131,7 +169,38 @@ class Settings:
     )
 
 
-class _Parser(argparse.ArgumentParser):
+def read_keys(settings: Settings) -> frozenset[str]:
+    """All API keys, of the setting and of the file; none where everybody may ask. Raises UsageError."""
+    keys = {settings.api_key} - {""}
+    if settings.api_key_file is None:
+        return frozenset(keys)
+    try:
+        lines = settings.api_key_file.read_text().split()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise UsageError(f"the key file {str(settings.api_key_file)!r} cannot be read: {reason}.") from None
+    for number, line in enumerate(lines, start=1):
+        try:
+            keys.add(_key(line))
+        except ValueError as error:
+            raise UsageError(f"key {number} in {str(settings.api_key_file)!r} must be {error}.") from None
+    if not lines:
+        raise UsageError(f"the key file {str(settings.api_key_file)!r} holds no key; write one into each line.")
+    return frozenset(keys)
+
+
+class Parser(argparse.ArgumentParser):
+    """Has flags that are written out, and raises UsageError where argparse would print its usage and exit."""
+
+    def __init__(self, prog: str, description: str, epilog: str) -> None:
+        super().__init__(
+            prog=prog,
+            description=description,
+            epilog=epilog,
+            formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=32, width=110),
+            allow_abbrev=False,
+        )
+
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message}; --help lists every flag.")
 
@@ -141,14 +210,21 @@ def parse_settings(arguments: Sequence[str], environment: Mapping[str, str] = os
 
     Raises UsageError when a value is wrong or a flag unknown, SystemExit(0) after ``--help``.
     """
-    parser = _Parser(
+    parser = Parser(
         prog="python -m serving",
         description="Serve a picture classifier: POST a picture to /predict, or open / in a browser.",
-        epilog="A flag beats its variable. Stop with Ctrl-C or SIGTERM: requests under way are answered.",
-        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=32, width=110),
-        allow_abbrev=False,
+        epilog="A flag beats its variable. Stop with Ctrl-C or SIGTERM: requests under way are answered. "
+        "To classify files without a server: python -m serving predict --help.",
     )
+    add_flags(parser, [setting.name for setting in fields(Settings)])
+    return chosen_settings(vars(parser.parse_args(list(arguments))), environment)
+
+
+def add_flags(parser: argparse.ArgumentParser, names: Collection[str]) -> None:
+    """Add the flags of the settings with these names."""
     for setting in fields(Settings):
+        if setting.name not in names:
+            continue
         flag = "--" + setting.name.replace("_", "-")
         default = f"default: {_shown(setting.default)}; variable: {_variable(setting.name)}"
         text = f"{setting.metadata['sentence']} ({default})"
@@ -156,8 +232,15 @@ def parse_settings(arguments: Sequence[str], environment: Mapping[str, str] = os
             parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=text)
         else:
             parser.add_argument(flag, metavar=setting.metadata["metavar"], help=text)
-    given = vars(parser.parse_args(list(arguments)))
-    return Settings(**{setting.name: _value(setting, given[setting.name], environment) for setting in fields(Settings)})
+
+
+def chosen_settings(given: Mapping[str, Any], environment: Mapping[str, str] = os.environ) -> Settings:
+    """Choose between flag, variable and default; a setting whose flag the parser does not have keeps its default.
+
+    ``given`` maps names of settings to what their flags said, None where one was left out. Raises UsageError.
+    """
+    chosen = {s.name: _value(s, given[s.name], environment) for s in fields(Settings) if s.name in given}
+    return Settings(**chosen)
 
 
 def _value(setting: Any, flag_value: str | bool | None, environment: Mapping[str, str]) -> Any:
@@ -173,7 +256,8 @@ def _value(setting: Any, flag_value: str | bool | None, environment: Mapping[str
     try:
         return setting.metadata["parse"](text)
     except ValueError as error:
-        raise UsageError(f"{source} must be {error}, not {text!r}.") from None
+        told = "" if setting.name in SECRETS else f", not {text!r}"
+        raise UsageError(f"{source} must be {error}{told}.") from None
 
 
 def _variable(name: str) -> str:
@@ -183,4 +267,6 @@ def _variable(name: str) -> str:
 def _shown(default: object) -> str:
     if isinstance(default, bool):
         return "off"
+    if default in ("", None):
+        return "none"
     return f"{default:g}" if isinstance(default, float) else str(default)

@@ -1,7 +1,10 @@
 """A request's body -> the picture's bytes: read within limits, raw or from multipart/form-data."""
 
+from __future__ import annotations
+
 import asyncio
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
@@ -34,6 +37,11 @@ class UploadTooSlow(Exception):
 
 class Interrupted(Exception):
     """The server stops and cannot wait for the request any longer; the text is one sentence."""
+
+
+class SentPicture(NamedTuple):
+    filename: str
+    content: bytes
 
 
 async def read_body(request: Request, max_bytes: int, timeout: float) -> bytes:
@@ -79,21 +87,44 @@ def extract_picture(body: bytes, content_type: str | None) -> bytes:
 
     Raises NothingSent or MalformedUpload.
     """
-    if _media_type(content_type) != "multipart/form-data":
+    if not _is_form(content_type):
         return body
+    parts = _files(body, content_type)
+    if len(parts) > 1:
+        raise MalformedUpload(f"The form has {len(parts)} fields {FIELD!r}; send them to /predict/batch.")
+    return _content(parts[0])
+
+
+def extract_pictures(body: bytes, content_type: str | None, most: int) -> list[SentPicture]:
+    """Return all parts ``file`` of a form, in order. Raises NothingSent or MalformedUpload."""
+    if not _is_form(content_type):
+        raise MalformedUpload(f"Several pictures are sent as multipart/form-data, each as a field {FIELD!r}.")
+    parts = _files(body, content_type)
+    if len(parts) > most:
+        raise MalformedUpload(f"The form has {len(parts)} fields {FIELD!r}, more than the {most} allowed.")
+    return [SentPicture(part.filename, _content(part)) for part in parts]
+
+
+def _is_form(content_type: str | None) -> bool:
+    return _media_type(content_type) == "multipart/form-data"
+
+
+def _files(body: bytes, content_type: str | None) -> list[_Part]:
     boundary = parse_options_header(content_type)[1].get(b"boundary")
     if not boundary:
         raise MalformedUpload("The Content-Type multipart/form-data names no boundary.")
     parts = [part for part in _parse_form(body, boundary) if part.name == FIELD]
     if not parts:
         raise NothingSent(f"The form has no field {FIELD!r}: {HOW_TO_SEND}.")
-    if len(parts) > 1:
-        raise MalformedUpload(f"The form has {len(parts)} fields {FIELD!r}; send one picture a request.")
-    if not parts[0].is_file:
+    return parts
+
+
+def _content(part: _Part) -> bytes:
+    if not part.is_file:
         raise MalformedUpload(f"The field {FIELD!r} was sent as text, not as a file; with curl: -F file=@picture.png.")
-    if not parts[0].data:
+    if not part.data:
         raise NothingSent(f"The field {FIELD!r} is an empty file.")
-    return bytes(parts[0].data)
+    return bytes(part.data)
 
 
 @dataclass
@@ -105,6 +136,12 @@ class _Part:
     def name(self) -> str:
         options = parse_options_header(self.headers.get("content-disposition"))[1]
         return options.get(b"name", b"").decode("latin-1")
+
+    @property
+    def filename(self) -> str:
+        """Empty where it has none."""
+        options = parse_options_header(self.headers.get("content-disposition"))[1]
+        return options.get(b"filename", b"").decode("utf-8", "replace")
 
     @property
     def is_file(self) -> bool:

@@ -1,5 +1,6 @@
 """What strangers send: too much, too slowly, or made to hurt. Never a 500, never a hang."""
 
+import contextlib
 import json
 import socket
 import struct
@@ -203,6 +204,41 @@ def test_what_only_begins_like_svg_is_refused_quickly(server: Server) -> None:
         begin = time.monotonic()
         assert server.post(data, Content_Type="image/svg+xml").status_code == 422
         assert time.monotonic() - begin < 2
+
+
+@pytest.mark.parametrize("beginning", [b"", b"POST /pre", HEAD, HEAD + b"X: " + b"y" * 1000])
+def test_a_slow_head_ends_after_its_timeout(start_server: Any, models: Path, beginning: bytes) -> None:
+    publish(models, 1, color_bundle())
+    server = start_server("--head-timeout", "0.5")
+    with connected(server) as connection:
+        connection.sendall(beginning)
+        if beginning:
+            assert read_answer(connection)[0] == 408
+        assert connection.recv(1) == b""
+
+
+def test_a_slow_second_head_ends_too(start_server: Any, models: Path) -> None:
+    publish(models, 1, color_bundle())
+    server = start_server("--head-timeout", "0.5")
+    with connected(server) as connection:
+        connection.sendall(HEAD + b"Content-Length: %d\r\n\r\n" % len(RED) + RED)
+        assert read_answer(connection)[0] == 200
+        time.sleep(0.8)  # idle between two requests is allowed
+        connection.sendall(HEAD)
+        assert read_answer(connection)[0] == 408
+        assert connection.recv(1) == b""
+
+
+def test_an_endless_head_is_refused(server: Server) -> None:
+    with connected(server) as connection:
+        with contextlib.suppress(ConnectionError):
+            connection.sendall(HEAD)
+            for _ in range(200):
+                connection.sendall(b"X-Filling: " + b"y" * 1000 + b"\r\n")
+        status, document = read_answer(connection)
+    assert status == 431
+    assert document["status"] == 431
+    assert server.post(RED).status_code == 200
 
 
 def test_random_bytes_behind_every_signature_are_refused(server: Server) -> None:

@@ -66,7 +66,7 @@ def test_metrics_count_every_outcome_once(start_server: StartServer, models: Pat
     assert server.get("/predict").status_code == 405
     samples = scrape(server)
     counted = {dict(pairs)["status"]: n for (name, pairs), n in samples.items() if name == "predict_requests_total"}
-    assert counted == {"200": 3, "400": 1, "405": 1, "413": 1, "415": 1, "422": 1, "503": 1}
+    assert counted == {"200": 3, "400": 1, "405": 1, "413": 1, "415": 1, "422": 1, "500": 0, "503": 1}
     assert samples["predictions_total", labels(label="red")] == 2
     assert samples["predictions_total", labels(label="blue")] == 1
     assert samples["predict_request_duration_seconds_count", labels()] == 9
@@ -158,7 +158,7 @@ def test_the_description_matches_the_behaviour(server: Server) -> None:
     for status in set(predict["responses"]) - {"200"}:
         schema = predict["responses"][status]["content"]["application/problem+json"]["schema"]
         assert set(schema["required"]) == set(problem)
-    assert set(description["paths"]) == {"/predict", "/metrics", "/healthz", "/readyz"}
+    assert set(description["paths"]) == {"/predict", "/predict/batch", "/metrics", "/healthz", "/readyz"}
 
 
 def test_class_names_of_any_alphabet_come_through(start_server: StartServer, models: Path) -> None:

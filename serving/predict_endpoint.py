@@ -1,0 +1,38 @@
+"""POST /predict as an ASGI application of its own: on the way of every request, so without what a framework adds."""
+
+from __future__ import annotations
+
+import asyncio
+
+from prometheus_client import Counter
+from starlette.requests import Request
+from starlette.types import Receive, Scope, Send
+
+from serving.batcher import Batcher
+from serving.classifier import Answer
+from serving.repository import ModelRepository
+from serving.settings import Settings
+from serving.upload import Interrupted, read_body
+
+
+class PredictEndpoint:
+    def __init__(self, settings: Settings, repository: ModelRepository, batcher: Batcher, predictions: Counter) -> None:
+        self._settings, self._repository, self._batcher = settings, repository, batcher
+        self._predictions = predictions
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one picture, or raises one of the exceptions that `problems` answers."""
+        answer = await self._answer(Request(scope, receive))
+        self._predictions.labels(label=answer.label).inc()
+        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(answer.json))]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": answer.json})
+
+    async def _answer(self, request: Request) -> Answer:
+        classifier = self._repository.require()
+        try:
+            body = await read_body(request, self._settings.max_body_bytes, self._settings.upload_timeout)
+            return await self._batcher.classify(classifier, body, request.headers.get("content-type"))
+        except asyncio.CancelledError:
+            # Only uvicorn cancels, when the time for a graceful stop is over.
+            raise Interrupted("The server stopped before this request was complete.") from None

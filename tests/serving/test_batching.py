@@ -1,0 +1,206 @@
+"""Many at once: batches, several pictures in a request, a queue that is full, large pictures among small ones."""
+
+import asyncio
+import contextlib
+import ctypes
+import json
+import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from prometheus_client import CollectorRegistry
+
+from serving.batch_metrics import BatchMetrics
+from serving.batcher import MAX_BATCH, Batcher, InferenceStuck, QueueFull
+from serving.bundle import read_bundle
+from serving.classifier import Answer, Classifier
+from serving.providers import CPU, Provider
+from tests.serving.bundles import color_bundle, metadata, publish
+from tests.serving.pictures import BLUE, GREEN, RED, encode, flat
+from tests.serving.running_server import Server, StartServer
+from tests.serving.test_predict import problem
+from tests.serving.test_routes import labels, scrape
+
+PICTURES = {"red": RED, "green": GREEN, "blue": BLUE}
+LARGE = encode(flat((200, 30, 20), (6000, 6000)), "PNG")
+
+
+@pytest.fixture
+def classifier(tmp_path: Path) -> Classifier:
+    publish(tmp_path, 1, color_bundle())
+    bundle = read_bundle(tmp_path / "cifar10" / "1" / "model.onnx", Provider(CPU))
+    return Classifier("cifar10", 1, bundle, Provider(CPU))
+
+
+def send(server: Server, *files: tuple[str, bytes]) -> httpx.Response:
+    return server.client.post(server.url + "/predict/batch", files=[("file", (name, data)) for name, data in files])
+
+
+def test_pictures_of_one_request_are_answered_in_order(server: Server) -> None:
+    names = list(PICTURES) * 21 + ["blue"]
+    response = send(server, *((f"{name}.png", PICTURES[name]) for name in names))
+    assert response.status_code == 200
+    assert response.headers["content-type"] == "application/json"
+    answers = response.json()["predictions"]
+    assert [answer["filename"] for answer in answers] == [f"{name}.png" for name in names]
+    assert [answer["prediction"]["label"] for answer in answers] == names
+    assert answers[0]["prediction"] == server.post(RED).json()
+
+
+def test_each_picture_is_answered_for_itself(server: Server) -> None:
+    answers = send(
+        server, ("a", RED), ('ü "q"', b"no picture"), ("c", encode(flat((1, 2, 3)), "TIFF")), ("d", BLUE)
+    ).json()
+    kinds = [next(key for key in answer if key != "filename") for answer in answers["predictions"]]
+    assert kinds == ["prediction", "problem", "problem", "prediction"]
+    assert answers["predictions"][1]["problem"] == server.post(b"no picture").json()
+    assert answers["predictions"][2]["problem"]["status"] == 415
+
+
+def test_what_is_no_batch_is_refused(server: Server) -> None:
+    assert "65 fields 'file', more than the 64 allowed" in problem(send(server, *[("a", RED)] * 65), 400)
+    raw = server.client.post(server.url + "/predict/batch", content=RED, headers={"Content-Type": "image/png"})
+    assert "multipart/form-data" in problem(raw, 400)
+    assert "no field 'file'" in problem(
+        server.client.post(server.url + "/predict/batch", files=[("other", ("a", RED))]), 400
+    )
+    assert "empty file" in problem(send(server, ("a", RED), ("b", b"")), 400)
+
+
+def test_the_limit_of_a_batch_is_its_own(start_server: StartServer, models: Path) -> None:
+    publish(models, 1, color_bundle())
+    server = start_server("--max-body-bytes", "1000", "--max-batch-bytes", "2000")
+    assert len(RED) < 500
+    assert send(server, ("a", RED), ("b", RED)).status_code == 200
+    problem(send(server, *[("a", RED)] * 20), 413)
+    problem(server.post(bytes(1500)), 413)
+
+
+def test_a_full_queue_is_said_at_once_and_probes_still_answer(start_server: StartServer, models: Path) -> None:
+    publish(models, 1, color_bundle())
+    server = start_server("--max-queue", "2", "--inference-threads", "1")
+    with ThreadPoolExecutor(8) as clients:
+        large = [clients.submit(httpx.post, server.url + "/predict", content=LARGE, timeout=60) for _ in range(6)]
+        server.wait_for(lambda: scrape(server)["inference_queue_pictures", labels()] == 2)
+        refused = server.post(RED)
+        assert "2 pictures are waiting already" in problem(refused, 503)
+        assert refused.headers["retry-after"] == "1"
+        assert (server.get("/healthz").status_code, server.get("/readyz").status_code) == (200, 200)
+        statuses = sorted(each.result().status_code for each in large)
+    assert statuses == [200] * 2 + [503] * 4
+    samples = scrape(server)
+    assert samples["inference_refused_total", labels()] == 5
+    assert samples["inference_queue_pictures", labels()] == 0
+    assert server.post(RED).status_code == 200
+
+
+def test_a_large_picture_holds_up_no_small_one(server: Server) -> None:
+    with ThreadPoolExecutor(1) as client:
+        large = client.submit(httpx.post, server.url + "/predict", content=LARGE, timeout=60)
+        server.wait_for(lambda: scrape(server)["inference_queue_pictures", labels()] == 1)
+        for _ in range(5):
+            assert server.post(GREEN).json()["label"] == "green"
+        assert not large.done()
+        assert large.result().json()["label"] == "red"
+
+
+def test_clients_that_go_away_disturb_nobody(server: Server) -> None:
+    head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: %d\r\n\r\n" % len(RED)
+    for _ in range(50):
+        with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+            connection.sendall(head + RED)
+        assert server.post(BLUE).json()["label"] == "blue"
+    server.wait_for(lambda: scrape(server)["inference_queue_pictures", labels()] == 0)
+    assert "Traceback" not in server.log
+
+
+def test_metrics_count_pictures_and_batches(start_server: StartServer, models: Path) -> None:
+    publish(models, 1, color_bundle())
+    server = start_server()
+    send(server, *[("a", RED)] * 40)
+    server.post(RED)
+    samples = scrape(server)
+    assert samples["inference_batch_size_sum", labels()] == 41
+    assert 3 <= samples["inference_batch_size_count", labels()] <= 41
+    assert samples["inference_queue_seconds_count", labels()] == 41
+    assert samples["predictions_total", labels(label="red")] == 41
+
+
+def test_an_answer_is_a_prediction(classifier: Classifier) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (7, 32, 32, 3), dtype=np.uint8)
+    for prediction, answer in zip(classifier.classify(images), classifier.answer(images), strict=True):
+        assert isinstance(answer, Answer)
+        assert json.loads(answer.json) == json.loads(prediction.model_dump_json())
+        assert answer.label == prediction.label
+
+
+def with_batcher(test: Any, classifier: Classifier, max_queue: int = 1_000) -> CollectorRegistry:
+    """Runs a coroutine function of a batcher and a classifier."""
+    registry = CollectorRegistry()
+
+    async def run() -> None:
+        with Batcher(BatchMetrics(registry), max_queue, 1_000_000, 1) as batcher:
+            await test(batcher, classifier)
+
+    asyncio.run(run())
+    return registry
+
+
+def test_what_has_queued_is_one_batch(classifier: Classifier) -> None:
+    async def test(batcher: Batcher, classifier: Classifier) -> None:
+        names = list(PICTURES) * 40
+        answers = await asyncio.gather(*(batcher.classify(classifier, PICTURES[name], None) for name in names))
+        assert [answer.label for answer in answers] == names
+
+    registry = with_batcher(test, classifier)
+    runs = registry.get_sample_value("inference_batch_size_count")
+    assert runs is not None
+    assert 120 / MAX_BATCH <= runs < 40
+
+
+def test_two_versions_are_never_in_one_batch(classifier: Classifier, tmp_path: Path) -> None:
+    names = ("rouge", "vert", "bleu")
+    publish(tmp_path, 2, color_bundle(properties=metadata(names)))
+    bundle = read_bundle(tmp_path / "cifar10" / "2" / "model.onnx", Provider(CPU))
+    newer = Classifier("cifar10", 2, bundle, Provider(CPU))
+
+    async def test(batcher: Batcher, older: Classifier) -> None:
+        order = [older, older, newer, older, newer, newer] * 10
+        answers = await asyncio.gather(*(batcher.classify(each, RED, None) for each in order))
+        assert [json.loads(answer.json)["model"]["version"] for answer in answers] == [each.version for each in order]
+
+    with_batcher(test, classifier)
+
+
+def test_the_queue_counts_what_is_unanswered(classifier: Classifier) -> None:
+    async def test(batcher: Batcher, classifier: Classifier) -> None:
+        waiting = [asyncio.create_task(batcher.classify(classifier, RED, None)) for _ in range(6)]
+        found = await asyncio.gather(*waiting, return_exceptions=True)
+        assert [type(each) for each in found] == [Answer] * 4 + [QueueFull] * 2
+        assert isinstance(await batcher.classify(classifier, RED, None), Answer)
+
+    with_batcher(test, classifier, max_queue=4)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_dead_inference_thread_is_noticed_and_replaced(classifier: Classifier) -> None:
+    async def test(batcher: Batcher, classifier: Classifier) -> None:
+        await batcher.classify(classifier, RED, None)
+        batcher.check_alive()
+        (thread,) = (each for each in threading.enumerate() if each.name == "inference")
+        assert thread.ident
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(SystemExit))
+        with contextlib.suppress(TimeoutError):  # what wakes it may be lost with it
+            await asyncio.wait_for(batcher.classify(classifier, RED, None), 2)
+        thread.join(10)
+        with pytest.raises(InferenceStuck):
+            batcher.check_alive()
+        assert (await batcher.classify(classifier, BLUE, None)).label == "blue"
+        batcher.check_alive()
+
+    with_batcher(test, classifier)
