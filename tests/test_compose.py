@@ -25,7 +25,9 @@ def compose(name: str) -> Any:
     return yaml.safe_load((REPOSITORY / name).read_text())
 
 
-SERVICES = compose("docker-compose.yml")["services"]
+COMPOSE = compose("docker-compose.yml")
+SERVICES = {name: service for name, service in COMPOSE["services"].items() if "build" in service}
+MONITORING = {name: service for name, service in COMPOSE["services"].items() if "build" not in service}
 GPU_SERVICES = compose("docker-compose.gpu.yml")["services"]
 
 
@@ -116,6 +118,49 @@ def test_the_gpu_file_reserves_gpus_for_every_service() -> None:
     for service in GPU_SERVICES.values():
         (device,) = service["deploy"]["resources"]["reservations"]["devices"]
         assert device["capabilities"] == ["gpu"]
+
+
+@pytest.mark.parametrize("service", MONITORING)
+def test_monitoring_is_started_only_when_asked_for(service: str) -> None:
+    assert MONITORING[service]["profiles"] == ["monitoring"]
+    assert set(MONITORING[service].get("depends_on", [])) <= MONITORING.keys()
+    assert not any("profiles" in SERVICES[name] for name in SERVICES)
+
+
+@pytest.mark.parametrize("service", MONITORING)
+def test_monitoring_runs_a_fixed_image_that_changes_nothing_of_the_repository(service: str) -> None:
+    settings = MONITORING[service]
+    assert re.fullmatch(r"[a-z]+/[a-z]+:v?\d+\.\d+\.\d+", settings["image"])
+    hardened = COMPOSE["x-hardened"]
+    assert {key: settings[key] for key in hardened} == hardened
+    volumes = [volume.split(":") for volume in settings["volumes"]]
+    mounted = [(source, *options) for source, _, *options in volumes if source.startswith(".")]
+    assert mounted
+    for source, *options in mounted:
+        assert (REPOSITORY / source).is_dir()
+        assert options == ["ro"]
+    kept = [source for source, *_ in volumes if not source.startswith(".")]
+    assert set(kept) <= COMPOSE["volumes"].keys()
+
+
+@pytest.mark.parametrize("service", ["server", *MONITORING])
+def test_a_port_is_open_to_this_machine_alone_unless_somebody_says_otherwise(service: str) -> None:
+    for port in COMPOSE["services"][service]["ports"]:
+        assert re.fullmatch(r"\$\{[A-Z]+_HOST:-127\.0\.0\.1}:\$\{[A-Z]+_PORT:-(\d+)}:\1", port)
+
+
+@pytest.mark.parametrize("service", MONITORING)
+def test_the_health_check_asks_the_port_that_is_published(service: str) -> None:
+    (port,) = MONITORING[service]["ports"]
+    assert f"http://127.0.0.1:{port.rsplit(':', 1)[1]}/" in MONITORING[service]["healthcheck"]["test"][-1]
+
+
+def test_nobody_can_sign_in_to_grafana_and_everybody_only_looks() -> None:
+    settings = MONITORING["grafana"]["environment"]
+    assert settings["GF_SECURITY_DISABLE_INITIAL_ADMIN_CREATION"] == "true"
+    assert settings["GF_AUTH_BASIC_ENABLED"] == "false"
+    assert settings["GF_AUTH_DISABLE_LOGIN_FORM"] == "true"
+    assert settings["GF_AUTH_ANONYMOUS_ORG_ROLE"] == "Viewer"
 
 
 @pytest.mark.parametrize("extras", ["train", "serve", GPU_SERVICES["server"]["build"]["args"]["EXTRAS"]])
