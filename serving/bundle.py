@@ -142,6 +142,8 @@ def _open_session(data: bytes, provider: Provider, threads: int) -> onnxruntime.
     options.log_severity_level = 4
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
+    # Threads that spin while they wait take the processor from the event loop and from decoding.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.load_model_format", "ONNX")
     # Data outside of the file is looked up in a folder that cannot exist. Without this, a model given as
     # bytes may read any file below the working directory.
