@@ -50,7 +50,7 @@ def export_bundle(args: argparse.Namespace) -> None:
         raise UserError(
             f"{name} is for models trained on {name} and this run was trained on {dataset.name}; choose another --name."
         )
-    for sentence in export(run_dir, dataset, args.models_dir, name):
+    for sentence in export(run_dir, dataset, args.models_dir, name, args.quantize):
         print(sentence, flush=True)
 
 

@@ -21,6 +21,7 @@ from training.evaluation import averaged_network, newest_checkpoint
 from training.network import Network
 from training.onnx_model import ServedModel, to_onnx
 from training.provenance import libraries, now
+from training.quantization import check_accuracy, description, to_int8
 from training.recipe import Recipe
 from training.run_directory import RunDirectory
 
@@ -28,11 +29,14 @@ CHECKED_BATCHES = (1, 3, 64)  # pictures; the number is free in the graph
 TOLERANCE = 1e-4  # between PyTorch's and onnxruntime's probabilities
 
 
-def export(run_dir: RunDirectory, dataset: Dataset, models_dir: Path, name: str) -> Iterator[str]:
+def export(
+    run_dir: RunDirectory, dataset: Dataset, models_dir: Path, name: str, quantize: str | None = None
+) -> Iterator[str]:
     """Publishes the run's newest checkpoint as the next version of the model; yields sentences for people.
 
-    Weights that are the newest version already are not published twice. Raises ExportFailed where the bundle does not
-    compute what PyTorch computes, UserError where there is no checkpoint or no room.
+    `quantize` is "int8" or None. Weights that are the newest version already, in the same type, are not published
+    twice. Raises ExportFailed where the bundle does not compute what PyTorch computes, or in int8 is too inaccurate;
+    UserError where there is no checkpoint or no room.
     """
     publisher = Publisher(models_dir, name)
     checkpoint, state = newest_checkpoint(run_dir)
@@ -40,7 +44,7 @@ def export(run_dir: RunDirectory, dataset: Dataset, models_dir: Path, name: str)
     network, recipe = averaged_network(state, len(dataset.class_names), cpu)
     weights_sha256 = _weights_sha256(network)
     superseded = publisher.newest()
-    if superseded and superseded.metadata().get("weights_sha256") == weights_sha256:
+    if superseded and _holds(superseded, weights_sha256, quantize):
         yield f"These weights are published already: {superseded.path}."
         return
 
@@ -50,12 +54,16 @@ def export(run_dir: RunDirectory, dataset: Dataset, models_dir: Path, name: str)
     session = _session(with_metadata(graph, {}))
     _check_against_pytorch(session, model, dataset.test)
     accuracy = _measure(session, dataset)
-    yield (
-        f"Precision @ 1 through onnxruntime: {accuracy.overall:.4f} "
-        f"({sum(accuracy.correct)} of {sum(accuracy.pictures)} test pictures)."
-    )
+    yield _told(accuracy, "through onnxruntime")
+    metadata: dict[str, str] = {}
+    if quantize:
+        graph, in_float32 = to_int8(graph, dataset.train), accuracy
+        accuracy = _measure(_session(with_metadata(graph, {})), dataset)
+        yield _told(accuracy, "in int8")
+        check_accuracy(in_float32, accuracy)
+        metadata["quantization"] = description(in_float32, dataset.train)
 
-    metadata = {
+    metadata |= {
         **_description(run_dir, dataset, accuracy, recipe),
         "step": str(checkpoint.step),
         "weights_sha256": weights_sha256,
@@ -64,6 +72,16 @@ def export(run_dir: RunDirectory, dataset: Dataset, models_dir: Path, name: str)
     yield f"Published {bundle.path}."
     if superseded:
         yield from _warn_of_lower_accuracy(bundle, superseded, accuracy)
+
+
+def _holds(bundle: Bundle, weights_sha256: str, quantize: str | None) -> bool:
+    metadata = bundle.metadata()
+    return metadata.get("weights_sha256") == weights_sha256 and ("quantization" in metadata) == (quantize is not None)
+
+
+def _told(accuracy: Accuracy, how: str) -> str:
+    correct, pictures = sum(accuracy.correct), sum(accuracy.pictures)
+    return f"Precision @ 1 {how}: {accuracy.overall:.4f} ({correct} of {pictures} test pictures)."
 
 
 def _weights_sha256(network: Network) -> str:
