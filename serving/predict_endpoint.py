@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 from prometheus_client import Counter
 from starlette.requests import Request
@@ -22,9 +23,15 @@ class PredictEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one picture, or raises one of the exceptions that `problems` answers."""
+        began = time.perf_counter()
         answer = await self._answer(Request(scope, receive))
+        spent = b"total;dur=%.1f" % (1000 * (time.perf_counter() - began))
         self._predictions.labels(label=answer.label).inc()
-        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(answer.json))]
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(answer.json)),
+            (b"server-timing", spent),  # W3C Server Timing: milliseconds, upload included
+        ]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": answer.json})
 

@@ -129,8 +129,8 @@ def test_probes_answer_get_and_head(server: Server) -> None:
 def test_the_page_stands_alone(server: Server) -> None:
     response = server.get("/")
     assert response.headers["content-type"].startswith("text/html")
-    assert '<input id="file" type="file"' in response.text
-    assert "Choose a picture" in response.text
+    assert '<input id="pick" type="file"' in response.text
+    assert "Choose pictures" in response.text
     assert not re.search(r"""(src|href)=["'](https?:)?//""", response.text)
     icon = server.get("/favicon.ico")
     assert icon.status_code == 200

@@ -1,0 +1,78 @@
+/** One picture from file to answer: what the network will see of it, the server's answer, the remark below that. */
+
+import { isForWantOfKey } from "./key.js";
+import { decode, fit, scaleDown } from "./picture.js";
+import { NoAnswer, predict, Refusal } from "./server.js";
+import { duration, percent } from "./words.js";
+
+const PAYLOAD_TOO_LARGE = 413;
+const SERVER_ERROR = 500;
+// Tried in turn on a picture that is too large for the server; the network sees far less of it anyway.
+const SMALLER_SIDES = [2048, 1024, 512];
+
+/**
+ * Fills in what a picture { file, name, eyes } lacks: `fitted`, where the browser can decode it; `state`, which is
+ * "waiting", "answered" or "failed"; then `prediction` and `remark`, or `problem` and
+ * `isWorthTrying` (again). Calls `update` at every step, and no more once `signal` is aborted.
+ */
+export async function examine(picture, facts, signal, update) {
+  const bitmap = await decode(picture.file).catch(() => undefined);
+  try {
+    if (bitmap) picture.fitted = fit(bitmap, picture.eyes.height, picture.eyes.width);
+    if (!signal.aborted) update(picture);
+    const reply = await askInSmallerSizes(picture.file, bitmap, signal);
+    picture.prediction = reply.answer;
+    picture.remark = remarkOn(reply, facts);
+    picture.state = "answered";
+  } catch (error) {
+    picture.problem = (await isReadable(picture.file)) ? error.message : "The file cannot be read.";
+    picture.isWorthTrying = error instanceof NoAnswer || error.status >= SERVER_ERROR || isForWantOfKey(error);
+    picture.state = "failed";
+  } finally {
+    bitmap?.close();
+  }
+  if (!signal.aborted) update(picture);
+}
+
+/** Sends a picture as it is, and smaller only once the server, or a proxy before it, has found it too large. */
+async function askInSmallerSizes(file, bitmap, signal) {
+  let reply = await predict(file, signal).catch(keepTooLarge);
+  for (const side of bitmap ? SMALLER_SIDES : []) {
+    if (!(reply instanceof Refusal)) break;
+    const { message } = reply;
+    reply = await predict(await scaleDown(bitmap, side), signal).catch(keepTooLarge);
+    reply.shrunk = `Scaled down to ${side} pixels a side, for the server had said: “${message}”`;
+  }
+  if (reply instanceof Refusal) throw reply;
+  return reply;
+}
+
+function keepTooLarge(error) {
+  if (error instanceof Refusal && error.status === PAYLOAD_TOO_LARGE) return error;
+  throw error;
+}
+
+function remarkOn({ answer, roundTrip, serverShare, shrunk }, facts) {
+  const share = serverShare === undefined ? "" : `, ${duration(serverShare)} of it in the server`;
+  const { name, version } = answer.model;
+  const isKnown = facts?.name === name && facts.version === version;
+  const accuracy = isKnown ? facts.metadata.eval_per_class_accuracy[answer.label] : undefined;
+  return [
+    `Answered in ${duration(roundTrip)}${share}, by ${name} version ${version}.`,
+    accuracy === undefined ? "" : `In its test it recognized ${percent(accuracy)} of this class.`,
+    shrunk ?? "",
+  ]
+    .filter(Boolean)
+    .join(" ");
+}
+
+/** A folder, or a file that was deleted meanwhile, is no fault of the server's. */
+async function isReadable(file) {
+  return file
+    .slice(0, 1)
+    .arrayBuffer()
+    .then(
+      () => true,
+      () => false,
+    );
+}

@@ -1,0 +1,36 @@
+/** The answers of several pictures, as buttons; each shows its own in the panel. */
+
+import { byId, percent } from "./words.js";
+
+/** Lists pictures; `choose` is called with the one that is pressed. A single picture needs no list. */
+export function listPictures(pictures, choose) {
+  const items = pictures.map((picture) => {
+    const item = byId("list-item").content.firstElementChild.cloneNode(true);
+    item.querySelector("button").addEventListener("click", () => choose(picture));
+    picture.item = item;
+    updateItem(picture);
+    return item;
+  });
+  byId("list").replaceChildren(...items);
+  byId("list").hidden = pictures.length < 2;
+}
+
+/** Shows what is known of a picture by now in its item. */
+export function updateItem({ item, name, state, fitted, prediction }) {
+  const words = {
+    waiting: () => "Looking…",
+    failed: () => "No answer",
+    answered: () => `${prediction.label}, ${percent(prediction.confidence)}`,
+  };
+  item.querySelector("strong").textContent = words[state]();
+  item.querySelector("strong").classList.toggle("failed", state === "failed");
+  item.querySelector(".small").textContent = name;
+  const canvas = item.querySelector("canvas");
+  if (!fitted) return;
+  [canvas.width, canvas.height] = [fitted.width, fitted.height];
+  canvas.getContext("2d").putImageData(fitted, 0, 0);
+}
+
+export function markItem(pictures, chosen) {
+  for (const { item } of pictures) item.querySelector("button").ariaCurrent = String(item === chosen.item);
+}
