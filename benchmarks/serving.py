@@ -1,8 +1,8 @@
 """Answers a second and their latency, beside the server that one writes first.
 
-Claimed: one process gives at least twice the answers of plain FastAPI, with half of its p99. n: 3 rounds, in which the
-servers, each a process of its own that runs all the time, are asked in turns, 4 s each, by wrk on the same machine: a
-32x32 PNG a request, over 1, 16 and 64 connections.
+Aimed at: twice the answers of plain FastAPI from one process, with half of its p99; RESULTS.md says how far that is.
+n: 3 rounds, in which the servers, each a process of its own that runs all the time, are asked in turns, 4 s each, by
+wrk on the same machine: a 32x32 PNG a request, over 1, 16 and 64 connections.
 
     python -m benchmarks.serving
 
