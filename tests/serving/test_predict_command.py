@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -249,12 +250,17 @@ def test_ctrl_c_ends_it_though_a_pipe_has_no_writer(colors: Path, tmp_path: Path
         env=environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        # What a shell starts in the background, these tests perhaps, ignores Ctrl-C, and so would all it starts.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     ) as process:
         writer = open_for_writing(pipe)
         begin = time.monotonic()
         process.send_signal(signal.SIGINT)
-        assert process.communicate(timeout=10) == (b"", b"")
-        os.close(writer)
+        try:
+            assert process.communicate(timeout=10) == (b"", b"")
+        finally:
+            process.kill()
+            os.close(writer)
     assert process.returncode == 130
     assert time.monotonic() - begin < 3
 
