@@ -24,38 +24,30 @@ from serving.upload import FIELD
 
 WEB = Path(__file__).parent / "web"
 PAGE_FILES = frozenset(file.name for file in WEB.iterdir())
+
+
+def _form(field: dict[str, Any]) -> dict[str, Any]:
+    """A form for OpenAPI, whose one field that counts is described by `field`."""
+    schema = {"type": "object", "required": [FIELD], "properties": {FIELD: field}}
+    return {"multipart/form-data": {"schema": schema}}
+
+
 PREDICT_BODY = {
     "required": True,
-    "content": {
-        "multipart/form-data": {
-            "schema": {
-                "type": "object",
-                "required": [FIELD],
-                "properties": {FIELD: {"type": "string", "format": "binary", "description": "The picture."}},
-            }
-        }
-    }
+    "content": _form({"type": "string", "format": "binary", "description": "The picture."})
     | {f"image/{name.lower()}": {"schema": {"type": "string", "format": "binary"}} for name in FORMATS}
     | {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
 }
 BATCH_BODY = {
     "required": True,
-    "content": {
-        "multipart/form-data": {
-            "schema": {
-                "type": "object",
-                "required": [FIELD],
-                "properties": {
-                    FIELD: {
-                        "type": "array",
-                        "minItems": 1,
-                        "maxItems": MAX_PICTURES,
-                        "items": {"type": "string", "format": "binary"},
-                    }
-                },
-            }
+    "content": _form(
+        {
+            "type": "array",
+            "minItems": 1,
+            "maxItems": MAX_PICTURES,
+            "items": {"type": "string", "format": "binary"},
         }
-    },
+    ),
 }
 
 

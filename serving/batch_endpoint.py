@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import json
 
 from prometheus_client import Counter
 from starlette.requests import Request
 from starlette.responses import Response
 
 from serving.batcher import Batcher
-from serving.classifier import Answer
+from serving.predictions import PictureAnswer, Prediction, Predictions
 from serving.problems import problem_of
 from serving.repository import ModelRepository
 from serving.settings import Settings
-from serving.upload import Interrupted, SentPicture, extract_pictures, read_body
+from serving.upload import SentPicture, extract_pictures, read_body, told_when_interrupted
 
 MAX_PICTURES = 64
 
@@ -28,7 +27,7 @@ class BatchEndpoint:
         """Answers all pictures, or raises one of the exceptions that `problems` answers."""
         classifier = self._repository.require()
         content_type = request.headers.get("content-type")
-        try:
+        with told_when_interrupted():
             body = await read_body(request, self._settings.max_batch_bytes, self._settings.upload_timeout)
             pictures = await asyncio.to_thread(extract_pictures, body, content_type, MAX_PICTURES)
             self._batcher.check_room(len(pictures))
@@ -36,18 +35,13 @@ class BatchEndpoint:
                 *(self._batcher.classify(classifier, picture.content, None) for picture in pictures),
                 return_exceptions=True,
             )
-        except asyncio.CancelledError:
-            raise Interrupted("The server stopped before this request was complete.") from None
-        answers = b",".join(self._told(picture, each) for picture, each in zip(pictures, found, strict=True))
-        return Response(b'{"predictions":[' + answers + b"]}", media_type="application/json")
+        answers = Predictions(predictions=[self._told(*each) for each in zip(pictures, found, strict=True)])
+        return Response(answers.model_dump_json(exclude_none=True), media_type="application/json")
 
-    def _told(self, picture: SentPicture, found: Answer | BaseException) -> bytes:
-        """A PictureAnswer, as it is sent."""
-        if isinstance(found, Answer):
+    def _told(self, picture: SentPicture, found: Prediction | BaseException) -> PictureAnswer:
+        if isinstance(found, Prediction):
             self._predictions.labels(label=found.label).inc()
-            kind, content = "prediction", found.json
-        elif isinstance(found, Exception):
-            kind, content = "problem", problem_of(found).model_dump_json().encode()
-        else:
-            raise found
-        return f'{{"filename":{json.dumps(picture.filename)},"{kind}":'.encode() + content + b"}"
+            return PictureAnswer(filename=picture.filename, prediction=found)
+        if isinstance(found, Exception):
+            return PictureAnswer(filename=picture.filename, problem=problem_of(found))
+        raise found

@@ -22,8 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.batch_metrics import BatchMetrics
-from serving.classifier import Answer, Classifier, InferenceFailed
+from serving.classifier import Classifier, InferenceFailed
 from serving.picture import LargePicture, decode_picture
+from serving.predictions import Prediction
 from serving.upload import extract_picture
 
 logger = logging.getLogger(__name__)
@@ -48,13 +49,13 @@ class _Job:
     classifier: Classifier
     body: bytes
     content_type: str | None
-    answer: asyncio.Future[Answer]
+    answer: asyncio.Future[Prediction]
     queued: float
     picture: NDArray[np.uint8] | None = None
     """Where it has been decoded apart."""
 
 
-_Outcome = tuple[_Job, Answer | Exception]
+_Outcome = tuple[_Job, Prediction | Exception]
 
 
 class Batcher:
@@ -88,10 +89,10 @@ class Batcher:
         if since is not None and time.monotonic() - since > STUCK_SECONDS:
             raise InferenceStuck(f"A batch has been running for over {STUCK_SECONDS:.0f} seconds.")
 
-    async def classify(self, classifier: Classifier, body: bytes, content_type: str | None) -> Answer:
+    async def classify(self, classifier: Classifier, body: bytes, content_type: str | None) -> Prediction:
         """Answers for the picture in a request's body.
 
-        Raises QueueFull at once, and whatever extract_picture, decode_picture and Classifier.answer raise.
+        Raises QueueFull at once, and whatever extract_picture, decode_picture and Classifier.classify raise.
         """
         self.check_room(1)
         if not self._thread.is_alive():
@@ -177,7 +178,7 @@ class Batcher:
             ready.append((job, picture))
         if ready:
             self._metrics.size.observe(len(ready))
-            answers = ready[0][0].classifier.answer(np.stack([picture for _, picture in ready]))
+            answers = ready[0][0].classifier.classify(np.stack([picture for _, picture in ready]))
             outcomes += [(job, answer) for (job, _), answer in zip(ready, answers, strict=True)]
         return outcomes
 

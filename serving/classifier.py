@@ -1,11 +1,11 @@
 """One version of a model in memory: uint8 pictures in, answers out."""
 
-from typing import NamedTuple
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.bundle import Bundle, BundleError, Metadata
+from serving.bundle import FILE_NAME, Bundle, BundleError, Metadata, read_bundle
 from serving.predictions import ModelVersion, Prediction
 from serving.providers import Provider
 
@@ -14,13 +14,6 @@ WARM_UP_BATCHES = (1, 2, 8)
 
 class InferenceFailed(Exception):
     """The model gave no usable answer; the text says so in one sentence."""
-
-
-class Answer(NamedTuple):
-    """A Prediction, as it is sent."""
-
-    label: str
-    json: bytes
 
 
 class Classifier:
@@ -33,46 +26,30 @@ class Classifier:
         self.picture_size = (bundle.height, bundle.width)
         self._session = bundle.session
         self._metadata = bundle.metadata
+        self._itself = ModelVersion(name=name, version=version)
 
     @property
     def metadata(self) -> Metadata:
         return self._metadata
 
-    def classify(self, images: NDArray[np.uint8]) -> list[Prediction]:
-        """Classify uint8 [N, height, width, 3] RGB.
-
-        Raises InferenceFailed when onnxruntime fails or a probability is not finite.
-        """
-        probabilities, labels = self._run(images)
-        if not np.isfinite(probabilities).all():
-            raise self._not_a_number()
-        return [self._predict(row, label) for row, label in zip(probabilities.tolist(), labels.tolist(), strict=True)]
-
-    def answer(self, images: NDArray[np.uint8]) -> list[Answer | InferenceFailed]:
-        """The same as JSON, each picture for itself: where one has no usable answer, its error stands in its place.
+    def classify(self, images: NDArray[np.uint8]) -> list[Prediction | InferenceFailed]:
+        """Classify uint8 [N, height, width, 3] RGB, each picture for itself: where a probability is not finite, an
+        error stands in the prediction's place.
 
         Raises InferenceFailed when onnxruntime fails.
         """
-        probabilities, labels = self._run(images)
-        usable = [bool(np.isfinite(row).all()) for row in probabilities]
-        return [
-            self._answer(row, label) if is_usable else self._not_a_number()
-            for row, label, is_usable in zip(probabilities.tolist(), labels.tolist(), usable, strict=True)
-        ]
-
-    def _run(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         try:
             probabilities, labels = self._session.run(["probabilities", "label"], {"images": images})
         except Exception as error:
             raise InferenceFailed(f"{self.name} version {self.version} could not be run.") from error
-        return probabilities, labels
+        usable = [bool(np.isfinite(row).all()) for row in probabilities]
+        return [
+            self._predict(row, label) if is_usable else self._not_a_number()
+            for row, label, is_usable in zip(probabilities.tolist(), labels.tolist(), usable, strict=True)
+        ]
 
     def _not_a_number(self) -> InferenceFailed:
         return InferenceFailed(f"{self.name} version {self.version} gave a probability that is not a number.")
-
-    def _answer(self, probabilities: list[float], label: int) -> Answer:
-        prediction = self._predict(probabilities, label)
-        return Answer(prediction.label, prediction.model_dump_json().encode())
 
     def _predict(self, probabilities: list[float], label: int) -> Prediction:
         names = self._metadata.class_names
@@ -81,7 +58,7 @@ class Classifier:
             class_id=label,
             confidence=max(probabilities),
             probabilities=dict(zip(names, probabilities, strict=True)),
-            model=ModelVersion(name=self.name, version=self.version),
+            model=self._itself,
         )
 
     def warm_up(self) -> None:
@@ -106,3 +83,11 @@ class Classifier:
                 raise BundleError("its probabilities are not finite numbers that sum to 1.")
             if probabilities.min() < -1e-6 or not np.array_equal(labels, probabilities.argmax(axis=1)):
                 raise BundleError("its label is not the class of the greatest probability.")
+
+
+def load_classifier(models_dir: Path, name: str, version: int, provider: Provider, threads: int) -> Classifier:
+    """Load, validate and warm ``models_dir/name/version``. Raises BundleError, or its BundleUnreadable."""
+    bundle = read_bundle(models_dir / name / str(version) / FILE_NAME, provider, threads)
+    classifier = Classifier(name, version, bundle, provider)
+    classifier.warm_up()
+    return classifier

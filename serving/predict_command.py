@@ -16,10 +16,11 @@ from multiprocessing.pool import AsyncResult, ThreadPool
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.classifier import Answer, Classifier, InferenceFailed
+from serving.classifier import Classifier, InferenceFailed
 from serving.picture import FORMATS_IN_WORDS, BrokenPicture, TooManyPixels, UnreadableType, decode_picture
 from serving.picture_files import PictureFile, UnreadableFile, find_pictures
 from serving.prediction_lines import Table, json_line, printable, tab_separated
+from serving.predictions import Prediction
 from serving.published_model import load_model
 from serving.settings import Parser, Settings, UsageError, add_flags, chosen_settings
 
@@ -102,7 +103,7 @@ def _prepare_streams() -> None:
 
 def _form(
     given: argparse.Namespace, classifier: Classifier, files: Sequence[PictureFile]
-) -> Callable[[str, Answer], str]:
+) -> Callable[[str, Prediction], str]:
     """Choose how answers are written; a table begins with the model that answers."""
     if given.json:
         return json_line
@@ -118,7 +119,7 @@ def _form(
 
 def _classify(
     classifier: Classifier, files: Sequence[PictureFile], settings: Settings
-) -> Iterator[tuple[PictureFile, Answer | Exception]]:
+) -> Iterator[tuple[PictureFile, Prediction | Exception]]:
     """Yield each file's answer, or why it has none, in order; raises UsageError when the model cannot be run."""
     decode = partial(_decode, size=classifier.picture_size, max_pixels=settings.max_pixels)
     batches = (files[first : first + BATCH] for first in range(0, len(files), BATCH))
@@ -141,10 +142,10 @@ def _decode(file: PictureFile, size: tuple[int, int], max_pixels: int) -> Decode
         return error
 
 
-def _answers(classifier: Classifier, decoded: Sequence[Decoded]) -> Iterator[Answer | Exception]:
+def _answers(classifier: Classifier, decoded: Sequence[Decoded]) -> Iterator[Prediction | Exception]:
     pictures = [picture for picture in decoded if not isinstance(picture, Exception)]
     try:
-        answers = iter(classifier.answer(np.stack(pictures)) if pictures else [])
+        answers = iter(classifier.classify(np.stack(pictures)) if pictures else [])
     except InferenceFailed as error:
         raise UsageError(str(error)) from error
     return (picture if isinstance(picture, Exception) else next(answers) for picture in decoded)

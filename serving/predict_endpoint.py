@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 
 from prometheus_client import Counter
@@ -10,10 +9,10 @@ from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
 from serving.batcher import Batcher
-from serving.classifier import Answer
+from serving.predictions import Prediction
 from serving.repository import ModelRepository
 from serving.settings import Settings
-from serving.upload import Interrupted, read_body
+from serving.upload import read_body, told_when_interrupted
 
 
 class PredictEndpoint:
@@ -27,19 +26,17 @@ class PredictEndpoint:
         answer = await self._answer(Request(scope, receive))
         spent = b"total;dur=%.1f" % (1000 * (time.perf_counter() - began))
         self._predictions.labels(label=answer.label).inc()
+        body = answer.model_dump_json().encode()
         headers = [
             (b"content-type", b"application/json"),
-            (b"content-length", b"%d" % len(answer.json)),
+            (b"content-length", b"%d" % len(body)),
             (b"server-timing", spent),  # W3C Server Timing: milliseconds, upload included
         ]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": answer.json})
+        await send({"type": "http.response.body", "body": body})
 
-    async def _answer(self, request: Request) -> Answer:
+    async def _answer(self, request: Request) -> Prediction:
         classifier = self._repository.require()
-        try:
+        with told_when_interrupted():
             body = await read_body(request, self._settings.max_body_bytes, self._settings.upload_timeout)
             return await self._batcher.classify(classifier, body, request.headers.get("content-type"))
-        except asyncio.CancelledError:
-            # Only uvicorn cancels, when the time for a graceful stop is over.
-            raise Interrupted("The server stopped before this request was complete.") from None

@@ -5,7 +5,6 @@ import os
 import unicodedata
 from collections.abc import Sequence
 
-from serving.classifier import Answer
 from serving.predictions import Prediction
 
 # Tabs, line ends and the backslash itself are written as in PostgreSQL's text format.
@@ -14,15 +13,15 @@ CONFIDENCE_WIDTH = 10
 GAP = "  "
 
 
-def json_line(name: str, answer: Answer) -> str:
+def json_line(name: str, answer: Prediction) -> str:
     """Return POST /predict's answer as one line, with the file's name before it.
 
     The name is ASCII; a byte of it that is not UTF-8 is a lone surrogate (PEP 383), which Python reads back.
     """
-    return f'{{"file":{json.dumps(name)},{answer.json.decode()[1:]}\n'
+    return f'{{"file":{json.dumps(name)},{answer.model_dump_json()[1:]}\n'
 
 
-def tab_separated(name: str, answer: Answer, top: int) -> str:
+def tab_separated(name: str, answer: Prediction, top: int) -> str:
     """Return a line of file, label and confidence (0 to 1) for each of the ``top`` most probable classes."""
     escaped = name.translate(TAB_SEPARATED_ESCAPES)
     return "".join(f"{escaped}\t{label}\t{confidence:.6f}\n" for label, confidence in _most_probable(answer, top))
@@ -48,7 +47,7 @@ class Table:
     def heading(self) -> str:
         return self._row("file", "label", "confidence")
 
-    def rows(self, name: str, answer: Answer) -> str:
+    def rows(self, name: str, answer: Prediction) -> str:
         """Return a line for each of the most probable classes."""
         files = [_shortened(printable(name), self._file_width)]
         rows = ""
@@ -61,9 +60,8 @@ class Table:
         return GAP.join((*columns, confidence.rjust(CONFIDENCE_WIDTH))) + "\n"
 
 
-def _most_probable(answer: Answer, count: int) -> list[tuple[str, float]]:
-    probabilities = Prediction.model_validate_json(answer.json).probabilities
-    return sorted(probabilities.items(), key=lambda item: -item[1])[:count]
+def _most_probable(answer: Prediction, count: int) -> list[tuple[str, float]]:
+    return sorted(answer.probabilities.items(), key=lambda item: -item[1])[:count]
 
 
 def _width(text: str) -> int:

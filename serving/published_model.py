@@ -3,8 +3,8 @@
 import logging
 from pathlib import Path
 
-from serving.bundle import FILE_NAME, BundleError, read_bundle
-from serving.classifier import Classifier
+from serving.bundle import FILE_NAME, BundleError
+from serving.classifier import Classifier, load_classifier
 from serving.providers import choose_provider
 from serving.repository import VERSION_NAME
 from serving.settings import UsageError
@@ -26,13 +26,9 @@ def load_model(models_dir: Path, name: str, version: int | None, threads: int) -
     provider, _ = choose_provider()
     for number in sorted(versions, reverse=True):
         try:
-            bundle = read_bundle(models_dir / name / str(number) / FILE_NAME, provider, threads)
-            classifier = Classifier(name, number, bundle, provider)
-            classifier.warm_up()
+            return load_classifier(models_dir, name, number, provider, threads)
         except BundleError as refusal:
             logger.warning("%s version %d is refused: %s", name, number, refusal)
-        else:
-            return classifier
     raise UsageError(f"no version of the model {name!r} can be used; publish one, or name another with --model.")
 
 

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from serving.bundle import FILE_NAME, BundleError, BundleUnreadable, FileState, file_state, read_bundle
-from serving.classifier import Classifier
+from serving.bundle import FILE_NAME, BundleError, BundleUnreadable, FileState, file_state
+from serving.classifier import Classifier, load_classifier
 from serving.providers import Provider
 
 logger = logging.getLogger(__name__)
@@ -142,9 +142,7 @@ class ModelRepository:
         if known is not None and known.state == state and known.final:
             return False
         try:
-            bundle = read_bundle(self._folder / str(version) / FILE_NAME, self.provider, self._threads)
-            classifier = Classifier(self.name, version, bundle, self.provider)
-            classifier.warm_up()
+            classifier = load_classifier(self._models_dir, self.name, version, self.provider, self._threads)
         except BundleError as error:
             self._refuse(version, _Refusal(state, str(error), final=not isinstance(error, BundleUnreadable)))
             return False

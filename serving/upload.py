@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -42,6 +44,16 @@ class Interrupted(Exception):
 class SentPicture(NamedTuple):
     filename: str
     content: bytes
+
+
+@contextmanager
+def told_when_interrupted() -> Iterator[None]:
+    """Around a request's work: its cancellation is Interrupted, which is answered."""
+    try:
+        yield
+    except asyncio.CancelledError:
+        # Only uvicorn cancels, when the time for a graceful stop is over.
+        raise Interrupted("The server stopped before this request was complete.") from None
 
 
 async def read_body(request: Request, max_bytes: int, timeout: float) -> bytes:

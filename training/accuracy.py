@@ -5,6 +5,7 @@ Every picture of a split counts once. (The tutorial's cifar10_eval.py counts 79 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -35,6 +36,16 @@ class Accuracy:
         return {name: correct / pictures for name, correct, pictures in counts if pictures}
 
 
+def logits_of(network: Network, images: Tensor, device: torch.device) -> Iterator[Tensor]:
+    """float32 [up to BATCH, classes] on the device, for uint8 [M, 3, H, W] wherever they are, in their order.
+
+    To be used under torch.inference_mode; the network is on the device.
+    """
+    for part in images.split(BATCH):
+        if len(part):  # of an empty tensor split makes an empty part
+            yield network(inputs(part.to(device), network.crop_size))
+
+
 @torch.inference_mode()
 def measure(network: Network, split: Split, classes: int, device: torch.device, world: World | None = None) -> Accuracy:
     """Of the network, which is on the device, in float32, on the whole split.
@@ -43,11 +54,7 @@ def measure(network: Network, split: Split, classes: int, device: torch.device, 
     """
     world = world or World()
     part = world.shard(len(split))
-    predicted = [
-        network(inputs(images.to(device), network.crop_size)).argmax(dim=1)
-        for images in split.images[part].split(BATCH)
-        if len(images)  # of an empty tensor split makes an empty part
-    ]
+    predicted = [logits.argmax(dim=1) for logits in logits_of(network, split.images[part], device)]
     found = torch.cat([torch.empty(0, dtype=torch.int64), *(labels.cpu() for labels in predicted)])
     counted = count(found, split.labels[part], classes)
     correct, pictures = world.sum(torch.tensor([counted.correct, counted.pictures])).tolist()

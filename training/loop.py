@@ -93,7 +93,7 @@ class Run:
             reporter(steps, first_step, self._title(), silent=not self.world.is_main) as report,
             StopRequest(repeated=is_launched()) as stop,
         ):
-            report.evaluated(recorder.last_accuracy())
+            report.evaluated(recorder.last_accuracy)
             clock = Stopwatch(self.settings.recipe.batch_size, first_step)
             while self.step.updates_done < steps:
                 update = self.step(observed=self._is_observed())

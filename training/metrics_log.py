@@ -37,12 +37,16 @@ class MetricsLog:
     def __init__(self, run_dir: Path) -> None:
         self._directory, self._path = run_dir, run_dir / NAME
 
-    def start(self, step: int, session: Record) -> None:
-        """A process begins to train after `step` updates; what was measured beyond them will be measured again."""
+    def start(self, step: int, session: Record) -> list[Record]:
+        """A process begins to train after `step` updates; what was measured beyond them will be measured again.
+
+        Returns the records that stay.
+        """
         with self._alone():
             kept = [record for record in self.read() if not _is_beyond(record, step)]
             lines = _lines([*kept, measured("start", step, session)])
             write_atomically(self._path, lambda file: file.write(lines))
+        return kept
 
     def append(self, records: Iterable[Record]) -> None:
         """Takes what `measured` returns."""

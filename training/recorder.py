@@ -22,13 +22,10 @@ class Recorder:
         self._metrics = MetricsLog(run_dir) if run_dir else None
         self._summaries = TrainingSummaries(run_dir, first_step) if run_dir and summaries != "off" else None
         self._unwritten: list[Record] = []
-        if self._metrics:
-            self._metrics.start(first_step, session)
-
-    def last_accuracy(self) -> float | None:
-        """Precision @ 1 as it was last measured, if it was: by this process, or by one that it goes on from."""
-        records = self._metrics.read() if self._metrics else []
-        return next((record["precision_at_1"] for record in reversed(records) if record["kind"] == "eval"), None)
+        before = self._metrics.start(first_step, session) if self._metrics else []
+        accuracies = (record["precision_at_1"] for record in reversed(before) if record["kind"] == "eval")
+        self.last_accuracy: float | None = next(accuracies, None)
+        """Precision @ 1 as it was last measured by a process that this one goes on from, if it was."""
 
     def add(self, interval: Interval) -> None:
         """For metrics.jsonl; nothing is written yet."""

@@ -18,7 +18,8 @@ from prometheus_client import CollectorRegistry
 from serving.batch_metrics import BatchMetrics
 from serving.batcher import MAX_BATCH, Batcher, InferenceStuck, QueueFull
 from serving.bundle import read_bundle
-from serving.classifier import Answer, Classifier
+from serving.classifier import Classifier
+from serving.predictions import Prediction
 from serving.providers import CPU, Provider
 from tests.serving.bundles import color_bundle, metadata, publish
 from tests.serving.pictures import BLUE, GREEN, RED, encode, flat
@@ -131,12 +132,13 @@ def test_metrics_count_pictures_and_batches(start_server: StartServer, models: P
     assert samples["predictions_total", labels(label="red")] == 41
 
 
-def test_an_answer_is_a_prediction(classifier: Classifier) -> None:
+def test_an_answer_is_a_prediction(server: Server, classifier: Classifier) -> None:
     images = np.random.default_rng(0).integers(0, 256, (7, 32, 32, 3), dtype=np.uint8)
-    for prediction, answer in zip(classifier.classify(images), classifier.answer(images), strict=True):
-        assert isinstance(answer, Answer)
-        assert json.loads(answer.json) == json.loads(prediction.model_dump_json())
-        assert answer.label == prediction.label
+    for image, prediction in zip(images, classifier.classify(images), strict=True):
+        assert isinstance(prediction, Prediction)
+        answer = server.post(encode(image))
+        assert answer.json() == json.loads(prediction.model_dump_json())
+        assert answer.json()["label"] == prediction.label
 
 
 def with_batcher(test: Any, classifier: Classifier, max_queue: int = 1_000) -> CollectorRegistry:
@@ -172,7 +174,7 @@ def test_two_versions_are_never_in_one_batch(classifier: Classifier, tmp_path: P
     async def test(batcher: Batcher, older: Classifier) -> None:
         order = [older, older, newer, older, newer, newer] * 10
         answers = await asyncio.gather(*(batcher.classify(each, RED, None) for each in order))
-        assert [json.loads(answer.json)["model"]["version"] for answer in answers] == [each.version for each in order]
+        assert [answer.model.version for answer in answers] == [each.version for each in order]
 
     with_batcher(test, classifier)
 
@@ -181,8 +183,8 @@ def test_the_queue_counts_what_is_unanswered(classifier: Classifier) -> None:
     async def test(batcher: Batcher, classifier: Classifier) -> None:
         waiting = [asyncio.create_task(batcher.classify(classifier, RED, None)) for _ in range(6)]
         found = await asyncio.gather(*waiting, return_exceptions=True)
-        assert [type(each) for each in found] == [Answer] * 4 + [QueueFull] * 2
-        assert isinstance(await batcher.classify(classifier, RED, None), Answer)
+        assert [type(each) for each in found] == [Prediction] * 4 + [QueueFull] * 2
+        assert isinstance(await batcher.classify(classifier, RED, None), Prediction)
 
     with_batcher(test, classifier, max_queue=4)
 

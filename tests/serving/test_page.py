@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +14,7 @@ import pytest
 from PIL import Image
 
 from serving.picture import decode_picture
+from tests.chromium import chromium
 from tests.serving.bundles import color_bundle, metadata, publish
 from tests.serving.pictures import BLUE, GREEN, RED, encode, flat
 from tests.serving.running_server import REPOSITORY, Server, StartServer
@@ -24,9 +23,6 @@ from tests.serving.running_server import start as start_process
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, FilePayload, Page, Request, Route
 
-# Nothing that a browser does on its own account, and a camera that shows a drawing; each flag is Chromium's.
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
-FLAGS += ["--disable-sync", "--no-first-run", "--use-fake-device-for-media-stream"]
 CROP = 24
 ORIENTATION = 0x0112
 GREATEST_SHIFT = 0.01  # Good is below 0.1, https://web.dev/articles/cls
@@ -57,15 +53,9 @@ OpenPage = Callable[..., "Page"]
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    sync_api = pytest.importorskip("playwright.sync_api", reason="needs Playwright: pip install playwright")
-    chromium = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("needs Chromium: install it, or name it in CHROMIUM")
-    with sync_api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        sync_api.expect.set_options(timeout=10_000)
+    # Its camera shows a drawing.
+    with chromium("--use-fake-device-for-media-stream") as started:
         yield started
-        started.close()
 
 
 @pytest.fixture(scope="module")

@@ -129,8 +129,8 @@ def test_resuming_drops_what_will_be_measured_again(tmp_path: Path) -> None:
 def test_a_resumed_run_knows_its_last_accuracy(few_pictures: Dataset, tmp_path: Path) -> None:
     start_run(tmp_path, few_pictures, small_recipe(1), summaries="off").train()
     accuracy = json.loads((tmp_path / "eval.json").read_bytes())["precision_at_1"]
-    assert Recorder(tmp_path, 1, "off", {}).last_accuracy() == accuracy
-    assert Recorder(tmp_path, 0, "off", {}).last_accuracy() is None  # it will be measured again
+    assert Recorder(tmp_path, 1, "off", {}).last_accuracy == accuracy
+    assert Recorder(tmp_path, 0, "off", {}).last_accuracy is None  # it will be measured again
 
 
 def test_a_full_disk_leaves_no_half_of_a_line(run: RunCommand, tmp_path: Path, cifar10_dir: Path) -> None:

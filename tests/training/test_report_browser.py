@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
+from tests.chromium import chromium
 from training.dataset import Dataset
 from training.report.comparison import compare
 from training.report.comparison_page import write_comparison
@@ -20,9 +20,6 @@ from training.run_directory import RunDirectory
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-# Nothing that a browser does on its own account; each flag is Chromium's.
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
-FLAGS += ["--disable-sync", "--no-first-run"]
 LEAST_TEXT = 9  # pixels
 
 SMALLEST_TEXT = """() => Math.min(...[...document.querySelectorAll("svg text")].map((text) => {
@@ -40,14 +37,8 @@ SPILLING = """() => [...document.querySelectorAll("svg")].flatMap((svg) => {
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    sync_api = pytest.importorskip("playwright.sync_api", reason="needs Playwright: pip install playwright")
-    chromium = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("needs Chromium: install it, or name it in CHROMIUM")
-    with sync_api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+    with chromium() as started:
         yield started
-        started.close()
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from training.accuracy import BATCH
+from training.accuracy import logits_of
 from training.dataset import Dataset, Split
-from training.distortions import inputs
 from training.network import Network
 
 
@@ -59,6 +58,5 @@ def predictions(network: Network, dataset: Dataset, device: torch.device) -> Pre
 @torch.inference_mode()
 def predict(network: Network, split: Split, device: torch.device) -> Tensor:
     """float32 [M, classes], on the CPU: probabilities of each picture's classes, computed as the evaluation does."""
-    parts = split.images.split(BATCH)
-    logits = [network(inputs(images.to(device), network.crop_size)) for images in parts]
+    logits = logits_of(network, split.images, device)
     return torch.cat([torch.softmax(part.float(), dim=1).cpu() for part in logits])
