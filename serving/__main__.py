@@ -19,9 +19,14 @@ def main(arguments: Sequence[str]) -> int:
             return predict(arguments[1:])
         settings = parse_settings(arguments)
         # FastAPI takes a while to import, which whoever has no need of it need not wait for.
-        from serving.server import serve
+        if settings.workers > 1:
+            from serving.workers import supervise
 
-        serve(settings)
+            supervise(settings)
+        else:
+            from serving.server import serve
+
+            serve(settings)
     except UsageError as error:
         print(f"serving: {error}", file=sys.stderr)
         return 2

@@ -1,10 +1,14 @@
-"""Who may ask, and what every answer tells a browser: two ASGI middlewares."""
+"""Who may ask, and what every answer tells a browser: three ASGI middlewares."""
 
 from __future__ import annotations
 
 import hmac
+import re
 from collections.abc import Collection
 
+from starlette.datastructures import Headers
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.problems import problem_response
@@ -22,6 +26,8 @@ OF_DOCS = (
     b"default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
     b"base-uri 'none'; frame-ancestors 'none'"
 )
+# How the Open Inference Protocol's binary tensors tell where the JSON before them ends.
+BINARY_HEADER = "Inference-Header-Content-Length"
 
 
 class SecurityHeaders:
@@ -49,23 +55,20 @@ class SecurityHeaders:
 class ApiKeys:
     """Lets through who shows one of the keys (RFC 6750 section 2.1, or the header X-API-Key); probes stay open."""
 
-    def __init__(self, app: ASGIApp, keys: Collection[str], paths: Collection[str]) -> None:
-        """`paths`: those that need a key, and all below them."""
+    def __init__(self, app: ASGIApp, keys: Collection[str], paths: re.Pattern[str]) -> None:
+        """`paths`: how those begin that need a key. (Whole ones are too few: routes take a line's end after.)"""
         self._app = app
         self._keys = [key.encode() for key in keys]
-        self._paths = tuple(paths)
+        self._paths = paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See the ASGI specification."""
-        if scope["type"] == "http" and self._is_closed(scope["path"]) and not self._is_known(scope["headers"]):
+        if scope["type"] == "http" and self._paths.match(scope["path"]) and not self._is_known(scope["headers"]):
             detail = "This needs an API key: send it as 'Authorization: Bearer KEY' or as 'X-API-Key: KEY'."
             refused = problem_response(401, detail, headers={"WWW-Authenticate": "Bearer"})
             await refused(scope, receive, send)
         else:
             await self._app(scope, receive, send)
-
-    def _is_closed(self, path: str) -> bool:
-        return any(path == closed or path.startswith(f"{closed}/") for closed in self._paths)
 
     def _is_known(self, headers: list[Header]) -> bool:
         shown = [value for name, value in headers if name == b"x-api-key"]
@@ -76,3 +79,29 @@ class ApiKeys:
         # Every key is compared, in a time that tells nothing about how much of one was right.
         matches = [hmac.compare_digest(key, each) for each in shown[:2] for key in self._keys]
         return any(matches)
+
+
+class Cors(CORSMiddleware):
+    """Lets the pages of other origins ask, and read the answers (Fetch standard, section 3.3).
+
+    Outside of all that may refuse: a preflight carries no key, and a page should be able to read why it was refused.
+    """
+
+    def __init__(self, app: ASGIApp, origins: Collection[str]) -> None:
+        """`origins`: as browsers send them, or "*" for all."""
+        super().__init__(
+            app,
+            allow_origins=origins,
+            allow_methods=("GET", "HEAD", "POST"),
+            allow_headers=("Authorization", "X-API-Key", "X-Request-ID", "traceparent", "tracestate", BINARY_HEADER),
+            expose_headers=("X-Request-ID", "Server-Timing", "Retry-After", "WWW-Authenticate", BINARY_HEADER),
+        )
+
+    def preflight_response(self, request_headers: Headers) -> Response:
+        """Answer a preflight; one that is refused is a problem like any other."""
+        answer = super().preflight_response(request_headers)
+        if answer.status_code < 400:
+            return answer
+        refused = problem_response(answer.status_code, f"{bytes(answer.body).decode()}.")
+        refused.raw_headers += [pair for pair in answer.raw_headers if not pair[0].startswith(b"content-")]
+        return refused

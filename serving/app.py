@@ -1,5 +1,6 @@
 """The routes."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,18 +9,23 @@ from fastapi.responses import FileResponse, Response
 from fastapi_offline import FastAPIOffline
 from prometheus_client.exposition import choose_encoder
 from starlette.exceptions import HTTPException
-from starlette.routing import Route
 
-from serving.access import ApiKeys, SecurityHeaders
+from serving.access import ApiKeys
 from serving.batch_endpoint import MAX_PICTURES, BatchEndpoint
-from serving.batcher import Batcher
+from serving.hot_route import HotRoute
+from serving.key_description import describe_keys
 from serving.metrics import Metrics, PredictMeter, prefers_json
+from serving.model_query import PARAMETERS
+from serving.models import Models
+from serving.models_endpoint import add_models, facts_of
+from serving.open_inference.routes import add_inference_protocol
 from serving.picture import FORMATS, FORMATS_IN_WORDS
+from serving.pipeline import Pipeline
 from serving.predict_endpoint import PredictEndpoint
-from serving.predictions import Alive, ModelFacts, ModelVersion, Prediction, Predictions, Ready, RefusedVersion
+from serving.predictions import Alive, ModelFacts, ModelVersion, Prediction, Predictions, Ready
 from serving.problems import add_problem_handlers, problem_descriptions
-from serving.repository import ModelRepository
 from serving.settings import Settings, read_keys
+from serving.tracing import TraceStages, telemetry_config
 from serving.upload import FIELD
 
 WEB = Path(__file__).parent / "web"
@@ -31,6 +37,10 @@ def _form(field: dict[str, Any]) -> dict[str, Any]:
     schema = {"type": "object", "required": [FIELD], "properties": {FIELD: field}}
     return {"multipart/form-data": {"schema": schema}}
 
+
+# How paths begin: where something is predicted, and where the models are told of. What ends in /ready is a probe.
+PREDICTIONS = r"/predict(?!\w)|/v2/models/.*/infer"
+FACTS = r"/metrics|/models|/v2/repository|/v2/models/(?!.+/ready$)"
 
 PREDICT_BODY = {
     "required": True,
@@ -51,8 +61,8 @@ BATCH_BODY = {
 }
 
 
-def create_app(settings: Settings, repository: ModelRepository, metrics: Metrics, batcher: Batcher) -> FastAPI:
-    """Build the app around a repository that somebody else refreshes, and a batcher that somebody else closes.
+def create_app(settings: Settings, models: Models, metrics: Metrics, pipeline: Pipeline) -> FastAPI:
+    """Build the app around models that somebody else refreshes, and a pipeline that somebody else closes.
 
     Raises UsageError where the API keys cannot be read.
     """
@@ -61,14 +71,20 @@ def create_app(settings: Settings, repository: ModelRepository, metrics: Metrics
     app = FastAPIOffline(
         title="Picture classifier",
         version="1",
-        description="Classifies pictures with the model bundle that the server watches.",
+        description="Classifies pictures with the models in the folder that the server watches.",
         redoc_url=None,
+        telemetry=telemetry_config(settings.otlp_endpoint),
     )
+    endpoint = PredictEndpoint(settings, models, pipeline, metrics.predictions)
+    app.add_middleware(HotRoute, method="POST", path="/predict", endpoint=endpoint)
     if keys:
-        closed = ["/predict", *(["/metrics"] if settings.protect_metrics else [])]
-        app.add_middleware(ApiKeys, keys=keys, paths=closed)
-    app.add_middleware(SecurityHeaders)
-    app.add_middleware(PredictMeter, paths=("/predict", "/predict/batch"), metrics=metrics)
+        closed = f"{PREDICTIONS}|{FACTS}" if settings.protect_metrics else PREDICTIONS
+        closed_paths = re.compile(closed, re.DOTALL)
+        app.add_middleware(ApiKeys, keys=keys, paths=closed_paths)
+        describe_keys(app, closed_paths)
+    app.add_middleware(PredictMeter, paths=re.compile(PREDICTIONS, re.DOTALL), metrics=metrics)
+    if settings.otlp_endpoint:
+        app.add_middleware(TraceStages, method="POST", path="/predict")
     add_problem_handlers(app)
 
     @app.post(
@@ -79,17 +95,14 @@ def create_app(settings: Settings, repository: ModelRepository, metrics: Metrics
         "transparent, scaled and center-cropped. "
         f"Limits: {settings.max_body_bytes} bytes and {settings.max_pixels} pixels.",
         response_model=Prediction,
-        responses=problem_descriptions(400, 408, 413, 415, 422, 500, 503),
-        openapi_extra={"requestBody": PREDICT_BODY},
+        responses=problem_descriptions(400, 404, 408, 413, 415, 422, 500, 503),
+        openapi_extra={"parameters": PARAMETERS, "requestBody": PREDICT_BODY},
     )
     async def predict() -> None:
-        """Described here, answered by `PredictEndpoint`."""
+        """Described here, answered by `HotRoute`; what comes here has a path that only a router takes for the same."""
+        raise HTTPException(404)
 
-    route = app.router.routes[-1]
-    assert isinstance(route, Route)
-    route.app = PredictEndpoint(settings, repository, batcher, metrics.predictions)
-
-    answer_batch = BatchEndpoint(settings, repository, batcher, metrics.predictions)
+    answer_batch = BatchEndpoint(settings, models, pipeline, metrics.predictions)
 
     @app.post(
         "/predict/batch",
@@ -98,15 +111,15 @@ def create_app(settings: Settings, repository: ModelRepository, metrics: Metrics
         "the same order: with a prediction, or with the problem that `/predict` would have answered. "
         f"Limit: {settings.max_batch_bytes} bytes in all.",
         response_model=Predictions,
-        responses=problem_descriptions(400, 408, 413, 415, 500, 503),
-        openapi_extra={"requestBody": BATCH_BODY},
+        responses=problem_descriptions(400, 404, 408, 413, 415, 500, 503),
+        openapi_extra={"parameters": PARAMETERS, "requestBody": BATCH_BODY},
     )
     async def predict_batch(request: Request) -> Response:
         return await answer_batch(request)
 
     @app.get(
         "/metrics",
-        summary="Prometheus metrics, or the model's facts as JSON",
+        summary="Prometheus metrics, or the default model's facts as JSON",
         description="Text for Prometheus; with `Accept: application/json` what the bundle says of itself.",
         response_model=ModelFacts,
         responses=problem_descriptions(503)
@@ -121,9 +134,11 @@ def create_app(settings: Settings, repository: ModelRepository, metrics: Metrics
     def read_metrics(request: Request) -> Response:
         accept = request.headers.get("accept", "")
         if prefers_json(accept):
-            return Response(_facts(repository).model_dump_json(), media_type="application/json")
+            return Response(facts_of(models, models.find()), media_type="application/json")
         encode, media_type = choose_encoder(accept)
-        return Response(encode(metrics.registry), headers={"Content-Type": media_type})
+        return Response(encode(metrics.scraped), headers={"Content-Type": media_type})
+
+    add_models(app, models)
 
     @app.get(
         "/healthz",
@@ -133,18 +148,18 @@ def create_app(settings: Settings, repository: ModelRepository, metrics: Metrics
     )
     @app.head("/healthz", include_in_schema=False)
     async def healthz() -> Any:
-        batcher.check_alive()
+        pipeline.check_alive()
         return Alive()
 
     @app.get(
         "/readyz",
-        summary="Is a model loaded and warmed up?",
+        summary="Is the default model loaded and warmed up?",
         response_model=Ready,
         responses=problem_descriptions(503),
     )
     @app.head("/readyz", include_in_schema=False)
     async def readyz() -> Any:
-        served = repository.require()
+        served = models.find()
         return Ready(model=ModelVersion(name=served.name, version=served.version))
 
     @app.get("/", include_in_schema=False)
@@ -163,16 +178,6 @@ def create_app(settings: Settings, repository: ModelRepository, metrics: Metrics
     def favicon() -> Response:
         return FileResponse(WEB / "favicon.svg", media_type="image/svg+xml")
 
+    add_inference_protocol(app, settings, models, metrics, pipeline)
+
     return app
-
-
-def _facts(repository: ModelRepository) -> ModelFacts:
-    served = repository.require()
-    return ModelFacts(
-        name=served.name,
-        version=served.version,
-        provider=served.provider.name,
-        input_shape=(None, *served.picture_size, 3),
-        metadata=served.metadata,
-        refused_versions=[RefusedVersion(version=v, reason=r) for v, r in repository.refused.items()],
-    )

@@ -4,43 +4,47 @@ from __future__ import annotations
 
 import asyncio
 
-from prometheus_client import Counter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from serving.batcher import Batcher
+from serving.model_metrics import PredictionCounter
+from serving.model_query import asked_model
+from serving.models import Models
+from serving.pipeline import Pipeline
 from serving.predictions import PictureAnswer, Prediction, Predictions
 from serving.problems import problem_of
-from serving.repository import ModelRepository
 from serving.settings import Settings
-from serving.upload import SentPicture, extract_pictures, read_body, told_when_interrupted
+from serving.upload import SentPicture, content_type_of, extract_pictures, read_body, told_when_interrupted
 
 MAX_PICTURES = 64
 
 
 class BatchEndpoint:
-    def __init__(self, settings: Settings, repository: ModelRepository, batcher: Batcher, predictions: Counter) -> None:
-        self._settings, self._repository, self._batcher = settings, repository, batcher
+    def __init__(self, settings: Settings, models: Models, pipeline: Pipeline, predictions: PredictionCounter) -> None:
+        self._settings, self._models, self._pipeline = settings, models, pipeline
         self._predictions = predictions
 
     async def __call__(self, request: Request) -> Response:
         """Answers all pictures, or raises one of the exceptions that `problems` answers."""
-        classifier = self._repository.require()
-        content_type = request.headers.get("content-type")
+        self._pipeline.check_room()
+        classifier = asked_model(self._models, request.scope["query_string"])
+        headers = dict(request.scope["headers"])
         with told_when_interrupted():
-            body = await read_body(request, self._settings.max_batch_bytes, self._settings.upload_timeout)
-            pictures = await asyncio.to_thread(extract_pictures, body, content_type, MAX_PICTURES)
-            self._batcher.check_room(len(pictures))
-            found = await asyncio.gather(
-                *(self._batcher.classify(classifier, picture.content, None) for picture in pictures),
-                return_exceptions=True,
+            body = await read_body(
+                request.receive, headers, self._settings.max_batch_bytes, self._settings.upload_timeout
             )
+            pictures = await asyncio.to_thread(extract_pictures, body, content_type_of(headers), MAX_PICTURES)
+            with self._pipeline.admitted(len(pictures)):
+                found = await asyncio.gather(
+                    *(self._pipeline.classify(classifier, picture.content) for picture in pictures),
+                    return_exceptions=True,
+                )
         answers = Predictions(predictions=[self._told(*each) for each in zip(pictures, found, strict=True)])
         return Response(answers.model_dump_json(exclude_none=True), media_type="application/json")
 
     def _told(self, picture: SentPicture, found: Prediction | BaseException) -> PictureAnswer:
         if isinstance(found, Prediction):
-            self._predictions.labels(label=found.label).inc()
+            self._predictions.count(found.model.name, found.label)
             return PictureAnswer(filename=picture.filename, prediction=found)
         if isinstance(found, Exception):
             return PictureAnswer(filename=picture.filename, problem=problem_of(found))

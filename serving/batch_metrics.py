@@ -22,6 +22,9 @@ class BatchMetrics:
             registry=registry,
         )
         self.queued = Gauge(
-            "inference_queue_pictures", "Pictures that wait or are computed at this moment.", registry=registry
+            "inference_queue_pictures",
+            "Pictures that wait or are computed at this moment.",
+            multiprocess_mode="livesum",
+            registry=registry,
         )
         self.refused = Counter("inference_refused", "Requests turned away by a full queue.", registry=registry)

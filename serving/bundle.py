@@ -25,16 +25,30 @@ from pydantic import (
     model_validator,
 )
 
-from serving.providers import Provider
+from serving.providers import CPU, Provider
 
 FILE_NAME = "model.onnx"
 MAX_FILE_BYTES = 512 * 1024 * 1024
 MAX_SIDE = 1024
+# From one operator of the network to the next: waking a thread takes longer than most of them.
+LONE_SPIN_MICROSECONDS = 20
 
 Accuracy = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 NonEmpty = Annotated[str, Field(min_length=1, max_length=200)]
 FileState = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class Threads:
+    """How many threads divide a run on a CPU."""
+
+    batch: int
+    lone: int
+    """For a picture that comes alone, when the other processors have nothing to do."""
+
+
+ONE_THREAD = Threads(batch=1, lone=1)
 
 
 class BundleError(Exception):
@@ -43,6 +57,14 @@ class BundleError(Exception):
 
 class BundleUnreadable(BundleError):
     """The file cannot be read at the moment, or is being written; it may be whole at the next look."""
+
+
+class Quantization(BaseModel):
+    """In which type the weights are; models/README.md lists what else a bundle says of it."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    type: NonEmpty
 
 
 class Metadata(BaseModel):
@@ -65,6 +87,8 @@ class Metadata(BaseModel):
     source_revision: NonEmpty
     libraries: Json[dict[str, str]]
     created: AwareDatetime
+    quantization: Json[Quantization] | None = None
+    """None where the weights are float32."""
 
     @model_validator(mode="after")
     def _consistent(self) -> "Metadata":
@@ -86,6 +110,8 @@ class Bundle:
     """
 
     session: onnxruntime.InferenceSession
+    lone_session: onnxruntime.InferenceSession
+    """For a picture that comes alone; the same session where there are no threads of its own for it."""
     height: int
     width: int
     metadata: Metadata
@@ -97,12 +123,16 @@ def file_state(path: Path) -> FileState:
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def read_bundle(path: Path, provider: Provider, threads: int = 1) -> Bundle:
+def read_bundle(path: Path, provider: Provider, threads: Threads = ONE_THREAD) -> Bundle:
     """Read and validate ``path`` for ``provider``; on a CPU each run is divided among ``threads``.
 
     Raises BundleUnreadable when another look may go better, BundleError when this content will never do.
     """
-    session = _open_session(_read_file(path), provider, threads)
+    data = _read_file(path)
+    session = _open_session(data, provider, threads.batch)
+    lone_session = session
+    if provider.name == CPU and threads.lone > threads.batch:
+        lone_session = _open_session(data, provider, threads.lone, LONE_SPIN_MICROSECONDS)
     with _onnxruntime_refusals():
         inputs = [(node.name, node.type, node.shape) for node in session.get_inputs()]
         outputs = [(node.name, node.type, node.shape) for node in session.get_outputs()]
@@ -114,7 +144,7 @@ def read_bundle(path: Path, provider: Provider, threads: int = 1) -> Bundle:
         raise BundleError(
             f"class_names has {len(metadata.class_names)} names, but probabilities has {classes} columns."
         )
-    return Bundle(session, height, width, metadata)
+    return Bundle(session, lone_session, height, width, metadata)
 
 
 def _read_file(path: Path) -> bytes:
@@ -137,13 +167,16 @@ def _read_file(path: Path) -> bytes:
     return data
 
 
-def _open_session(data: bytes, provider: Provider, threads: int) -> onnxruntime.InferenceSession:
+def _open_session(
+    data: bytes, provider: Provider, threads: int, spin_microseconds: int = 0
+) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     # Threads that spin while they wait take the processor from the event loop and from decoding.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spin_microseconds else "0")
+    options.add_session_config_entry("session.intra_op.spin_duration_us", str(spin_microseconds))
     options.add_session_config_entry("session.load_model_format", "ONNX")
     # Data outside of the file is looked up in a folder that cannot exist. Without this, a model given as
     # bytes may read any file below the working directory.

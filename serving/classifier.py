@@ -1,15 +1,20 @@
 """One version of a model in memory: uint8 pictures in, answers out."""
 
+import time
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from onnxruntime import InferenceSession
 
-from serving.bundle import FILE_NAME, Bundle, BundleError, Metadata, read_bundle
+from serving.bundle import FILE_NAME, Bundle, BundleError, Metadata, Threads, read_bundle
 from serving.predictions import ModelVersion, Prediction
 from serving.providers import Provider
 
+OUTPUTS = ["probabilities", "label"]
 WARM_UP_BATCHES = (1, 2, 8)
+WARM_UP_RUNS = 5
+QUICK_SECONDS = 0.002
 
 
 class InferenceFailed(Exception):
@@ -25,6 +30,8 @@ class Classifier:
         self.provider = provider
         self.picture_size = (bundle.height, bundle.width)
         self._session = bundle.session
+        self._lone_session = bundle.lone_session
+        self._lone_seconds = float("inf")
         self._metadata = bundle.metadata
         self._itself = ModelVersion(name=name, version=version)
 
@@ -32,23 +39,38 @@ class Classifier:
     def metadata(self) -> Metadata:
         return self._metadata
 
+    @property
+    def is_quick(self) -> bool:
+        """Whether a lone picture takes so little time that an event loop can compute it itself."""
+        return self._lone_seconds < QUICK_SECONDS
+
+    def run(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Run the network on uint8 [N, height, width, 3] RGB: probabilities [N, classes] and labels [N].
+
+        Raises InferenceFailed when onnxruntime fails.
+        """
+        session = self._session if len(images) > 1 else self._lone_session
+        try:
+            probabilities, labels = session.run(OUTPUTS, {"images": images})
+        except Exception as error:
+            raise InferenceFailed(f"{self.name} version {self.version} could not be run.") from error
+        return probabilities, labels
+
     def classify(self, images: NDArray[np.uint8]) -> list[Prediction | InferenceFailed]:
         """Classify uint8 [N, height, width, 3] RGB, each picture for itself: where a probability is not finite, an
         error stands in the prediction's place.
 
         Raises InferenceFailed when onnxruntime fails.
         """
-        try:
-            probabilities, labels = self._session.run(["probabilities", "label"], {"images": images})
-        except Exception as error:
-            raise InferenceFailed(f"{self.name} version {self.version} could not be run.") from error
-        usable = [bool(np.isfinite(row).all()) for row in probabilities]
+        probabilities, labels = self.run(images)
+        usable: list[bool] = np.asarray(np.isfinite(probabilities).all(axis=1)).tolist()
         return [
-            self._predict(row, label) if is_usable else self._not_a_number()
+            self._predict(row, label) if is_usable else self.not_a_number()
             for row, label, is_usable in zip(probabilities.tolist(), labels.tolist(), usable, strict=True)
         ]
 
-    def _not_a_number(self) -> InferenceFailed:
+    def not_a_number(self) -> InferenceFailed:
+        """What is answered where a probability is not finite."""
         return InferenceFailed(f"{self.name} version {self.version} gave a probability that is not a number.")
 
     def _predict(self, probabilities: list[float], label: int) -> Prediction:
@@ -62,30 +84,38 @@ class Classifier:
         )
 
     def warm_up(self) -> None:
-        """Run a few batch sizes, which allocates what later runs reuse, and check the answers' form.
+        """Run a few batch sizes, which allocates what later runs reuse; check the answers, and time a lone picture.
 
         Raises BundleError when the graph does not keep what its signature promises.
         """
-        classes = len(self._metadata.class_names)
         random = np.random.default_rng(0)
         for batch in WARM_UP_BATCHES:
             images = random.integers(0, 256, (batch, *self.picture_size, 3), dtype=np.uint8)
             images[0] = 0
-            try:
-                probabilities, labels = self._session.run(["probabilities", "label"], {"images": images})
-            except Exception as error:
-                raise BundleError(f"it fails on a batch of {batch}: {' '.join(str(error).split())[:300]}") from None
-            if probabilities.shape != (batch, classes) or labels.shape != (batch,):
-                raise BundleError(
-                    f"a batch of {batch} gave probabilities {probabilities.shape} and label {labels.shape}."
-                )
-            if not (np.isfinite(probabilities).all() and np.allclose(probabilities.sum(axis=1), 1, atol=1e-3)):
-                raise BundleError("its probabilities are not finite numbers that sum to 1.")
-            if probabilities.min() < -1e-6 or not np.array_equal(labels, probabilities.argmax(axis=1)):
-                raise BundleError("its label is not the class of the greatest probability.")
+            for session in {self._session, self._lone_session}:
+                self._check(session, images)
+        self._lone_seconds = min(self._time_alone() for _ in range(WARM_UP_RUNS))
+
+    def _time_alone(self) -> float:
+        began = time.perf_counter()
+        self._lone_session.run(OUTPUTS, {"images": np.zeros((1, *self.picture_size, 3), np.uint8)})
+        return time.perf_counter() - began
+
+    def _check(self, session: InferenceSession, images: NDArray[np.uint8]) -> None:
+        batch, classes = len(images), len(self._metadata.class_names)
+        try:
+            probabilities, labels = session.run(OUTPUTS, {"images": images})
+        except Exception as error:
+            raise BundleError(f"it fails on a batch of {batch}: {' '.join(str(error).split())[:300]}") from None
+        if probabilities.shape != (batch, classes) or labels.shape != (batch,):
+            raise BundleError(f"a batch of {batch} gave probabilities {probabilities.shape} and label {labels.shape}.")
+        if not (np.isfinite(probabilities).all() and np.allclose(probabilities.sum(axis=1), 1, atol=1e-3)):
+            raise BundleError("its probabilities are not finite numbers that sum to 1.")
+        if probabilities.min() < -1e-6 or not np.array_equal(labels, probabilities.argmax(axis=1)):
+            raise BundleError("its label is not the class of the greatest probability.")
 
 
-def load_classifier(models_dir: Path, name: str, version: int, provider: Provider, threads: int) -> Classifier:
+def load_classifier(models_dir: Path, name: str, version: int, provider: Provider, threads: Threads) -> Classifier:
     """Load, validate and warm ``models_dir/name/version``. Raises BundleError, or its BundleUnreadable."""
     bundle = read_bundle(models_dir / name / str(version) / FILE_NAME, provider, threads)
     classifier = Classifier(name, version, bundle, provider)

@@ -6,54 +6,118 @@ uvicorn itself waits for ever for the end of a request's head, and keeps all of 
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections import deque
 from http import HTTPStatus
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+import httptools
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from serving.current_request import new_request_id
 from serving.problems import problem_response
 
+logger = logging.getLogger(__name__)
+
 MAX_HEAD_BYTES = 65_536  # request line and headers; browsers and proxies stay below 16 KB
+OFFERS = (b"upgrade", b"connection", b"http2-settings")
 
 
-def limited_protocol(head_timeout: float) -> type[HttpToolsProtocol]:
-    """uvicorn's protocol, which closes connections whose request's head isn't complete after so many seconds."""
+def limited_protocol(head_timeout: float, upload_timeout: float) -> type[HttpToolsProtocol]:
+    """uvicorn's protocol, which closes connections whose request's head isn't complete after so many seconds.
+
+    A client that is answered before it has sent its body has ``upload_timeout`` seconds for the rest, so that it gets
+    to read the answer.
+    """
 
     class LimitedProtocol(HttpToolsProtocol):
         _in_head = True
+        _in_message = False
+        _body_seen = False
         _head_bytes = 0
-        _head_timer: asyncio.TimerHandle | None = None
+        _timer: asyncio.TimerHandle | None = None
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
-            self._head_timer = self.loop.call_later(head_timeout, self._on_head_timeout)
+            self._unanswered: deque[RequestResponseCycle] = deque()
+            self._timer = self.loop.call_later(head_timeout, self._on_head_timeout)
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._stop_timer()
+            for cycle in self._unanswered:  # uvicorn tells the last only
+                cycle.disconnected = True
+                cycle.message_event.set()
             super().connection_lost(exc)
 
         def on_message_begin(self) -> None:
             super().on_message_begin()
-            self._in_head, self._head_bytes = True, 0
+            self._in_head, self._in_message, self._head_bytes = True, True, 0
+
+        def on_header(self, name: bytes, value: bytes) -> None:
+            if self._in_head:  # nobody reads those behind a body (RFC 9110, section 6.5)
+                super().on_header(name, value)
 
         def on_headers_complete(self) -> None:
             self._in_head = False
             self._stop_timer()
-            super().on_headers_complete()
+            if not self.parser.should_upgrade():
+                super().on_headers_complete()
+                self._unanswered.append(self.cycle)
+
+        def on_body(self, body: bytes) -> None:
+            self._body_seen, self._head_bytes = True, 0
+            super().on_body(body)
+
+        def on_message_complete(self) -> None:
+            if not self.parser.should_upgrade():
+                self._in_message = False
+                self._stop_timer()
+                super().on_message_complete()
+
+        def on_response_complete(self) -> None:
+            self._unanswered.popleft()
+            super().on_response_complete()
+            if self._in_message and self.cycle.response_complete and not self.transport.is_closing():
+                self._timer = self.loop.call_later(upload_timeout, self.transport.close)
 
         def data_received(self, data: bytes) -> None:
-            super().data_received(data)
-            if not self._in_head or self.transport.is_closing():
+            self._body_seen = False
+            self._unset_keepalive_if_required()
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as offer:
+                self._go_on_without_upgrade(data[offer.args[0] :])
                 return
+            except httptools.HttpParserError:
+                self._refuse(HTTPStatus.BAD_REQUEST, "This is no request that HTTP/1.1 allows.")
+                return
+            of_body = self._in_message and not self._in_head and not self._body_seen
+            if self.transport.is_closing() or not (self._in_head or of_body):
+                return
+            # Of the head, or between two chunks of the body, or behind the last.
             self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD_BYTES:
                 detail = f"The request's head is longer than the {MAX_HEAD_BYTES} bytes allowed."
                 self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, detail)
-            elif self._head_timer is None:
-                self._head_timer = self.loop.call_later(head_timeout, self._on_head_timeout)
+            elif self._in_head and self._timer is None:
+                self._timer = self.loop.call_later(head_timeout, self._on_head_timeout)
+
+        def _go_on_without_upgrade(self, rest: bytes) -> None:
+            """Read the request as if it offered no other protocol (RFC 9110, section 7.8); Java's clients offer HTTP/2.
+
+            The parser itself leaves out the body.
+            """
+            method = self.parser.get_method()
+            if method == b"CONNECT":
+                self._refuse(HTTPStatus.BAD_REQUEST, "This server is no proxy.")
+                return
+            lines = [method + b" " + self.url + b" HTTP/1.1"]
+            lines += [name + b": " + value for name, value in self.headers if name not in OFFERS]
+            self.parser = httptools.HttpRequestParser(self)
+            self.data_received(b"\r\n".join(lines) + b"\r\n\r\n" + rest)
 
         def _on_head_timeout(self) -> None:
-            self._head_timer = None
+            self._timer = None
             if self._head_bytes:
                 detail = f"The request's head did not arrive within {head_timeout:g} seconds."
                 self._refuse(HTTPStatus.REQUEST_TIMEOUT, detail)
@@ -61,13 +125,19 @@ def limited_protocol(head_timeout: float) -> type[HttpToolsProtocol]:
                 self.transport.close()
 
         def _stop_timer(self) -> None:
-            if self._head_timer is not None:
-                self._head_timer.cancel()
-                self._head_timer = None
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
 
         def _refuse(self, status: HTTPStatus, detail: str) -> None:
-            """Answers before there is a request, as `send_400_response` does."""
-            answer = problem_response(status, detail, headers={"Connection": "close"})
+            """Answers before there is a request; where one is being answered, only closes."""
+            if self.cycle is not None and self._in_message and not self._in_head:
+                self.transport.close()
+                return
+            request_id = new_request_id()
+            client = ":".join(map(str, self.client or "-"))
+            logger.info("%s %d %s", client, status.value, detail, extra={"request_id": request_id})
+            answer = problem_response(status, detail, headers={"Connection": "close", "X-Request-ID": request_id})
             head: list[Any] = [f"HTTP/1.1 {status.value} {status.phrase}".encode()]
             head += [name + b": " + value for name, value in answer.raw_headers]
             self.transport.write(b"\r\n".join(head) + b"\r\n\r\n" + bytes(answer.body))

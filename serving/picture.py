@@ -4,16 +4,17 @@ The header is checked against the limits before anything is decoded, and nothing
 through unnamed.
 """
 
-import contextlib
-import io
 import re
 import warnings
-import zlib
-from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
+from PIL.BmpImagePlugin import BmpImageFile
+
+from serving.picture_container import MAX_ORIENTATION_BYTES, DamagedContainer, opened
+from serving.picture_fitting import REDUCING_GAP, fitted_rgb
+from serving.pixel_budget import SMALL_PIXELS, PixelBudget
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
 FORMATS_IN_WORDS = "PNG, JPEG, WebP, GIF and BMP"
@@ -21,10 +22,10 @@ FORMATS_IN_WORDS = "PNG, JPEG, WebP, GIF and BMP"
 MAX_SIDE = 65_535
 # Each scan of a progressive JPEG is a pass over the whole picture, and costs its sender a few bytes. Encoders
 # write about ten.
-MAX_JPEG_SCANS = 100
-# Decoding and reducing stop at this many times the wanted size, where the final filter takes over.
-REDUCING_GAP = 3.0
-PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+MAX_JPEG_SCANS = 50
+# Pillow fills a run-length bitmap's rows one pixel after the other.
+MAX_RUN_LENGTH_PIXELS = 1_000_000
+RUN_LENGTHS = (BmpImageFile.COMPRESSIONS["RLE8"], BmpImageFile.COMPRESSIONS["RLE4"])
 EXIF_ORIENTATION = 0x0112
 ORIENTED_BY = {"exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"}  # where Pillow's getexif looks
 TRANSPOSITIONS = {
@@ -50,6 +51,12 @@ OTHER_PICTURE = re.compile(
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
+# Pieces of Pillow's pictures in bytes: the C library gives those beyond 32 MB back to the system as soon as they are
+# freed, and smaller ones when it likes, for each thread.
+Image.core.set_block_size(64 * 2**20)  # type: ignore[attr-defined]
+# One process has one memory.
+_BUDGET = PixelBudget()
+
 
 class UnreadableType(Exception):
     """A picture, but of a format that is not read; the text is one sentence."""
@@ -63,45 +70,80 @@ class TooManyPixels(Exception):
     """A picture of too many pixels; the text is one sentence."""
 
 
-class LargePicture(Exception):
-    """The picture is larger than its caller wants to decode itself."""
+class _LargePicture(Exception):
+    """The picture is not decoded before there is room for it."""
+
+    def __init__(self, pixels: int) -> None:
+        """``pixels``: how many are in memory while it is decoded."""
+        super().__init__()
+        self.pixels = pixels
 
 
-def decode_picture(
-    data: bytes, size: tuple[int, int], max_pixels: int, most_pixels: int | None = None
-) -> NDArray[np.uint8]:
+def decode_picture(data: bytes, size: tuple[int, int], max_pixels: int) -> NDArray[np.uint8]:
     """Decode the first frame of ``data`` to uint8 [height, width, 3] RGB, where ``size`` is (height, width).
 
     The picture is turned upright (EXIF), scaled with antialiasing until it covers ``size``, center-cropped,
     and blended over white where it is transparent. One that has ``size`` already keeps its pixels. A side
     longer than ``MAX_SIDE`` counts as too many pixels. Colour profiles are not applied.
 
-    Raises UnreadableType, BrokenPicture or TooManyPixels; LargePicture, before decoding, beyond ``most_pixels``.
+    Raises UnreadableType, BrokenPicture or TooManyPixels.
     """
-    with _refusals(data):
-        with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
+    try:
+        return _decode(data, size, max_pixels, SMALL_PIXELS)
+    except _LargePicture as large:
+        pixels = large.pixels
+    with _BUDGET.room_for(pixels, max_pixels):
+        return _decode(data, size, max_pixels, max_pixels)
+
+
+def _decode(data: bytes, size: tuple[int, int], max_pixels: int, most_pixels: int) -> NDArray[np.uint8]:
+    try:
+        with Image.open(opened(data), formats=FORMATS) as picture:
             _check_limits(picture, data, max_pixels)
-            if most_pixels is not None and picture.width * picture.height > most_pixels:
-                raise LargePicture
-            if picture.format == "PNG":
-                picture.load()  # what tells the orientation may stand behind the pixels
-            orientation = _orientation(picture)
-            turned = orientation in (5, 6, 7, 8)
-            stored_size = size if turned else (size[1], size[0])
-            if picture.format == "JPEG":
-                picture.draft(None, (int(stored_size[0] * REDUCING_GAP), int(stored_size[1] * REDUCING_GAP)))
-            picture.load()
-            fitted = _to_rgb(_fit(_resizable(picture), stored_size))
-        if orientation in TRANSPOSITIONS:
-            fitted = fitted.transpose(TRANSPOSITIONS[orientation])
-        if data.startswith(PNG_SIGNATURE):
-            _verify_png(data)
+            if picture.width * picture.height > most_pixels:
+                raise _LargePicture(_pixels_in_memory(picture, size))
+            return _scaled(picture, size)
+    except (UnreadableType, BrokenPicture, TooManyPixels, _LargePicture):
+        raise
+    except Exception as error:
+        # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, MemoryError and more.
+        raise _refusal(error, data) from None
+
+
+def _scaled(picture: Image.Image, size: tuple[int, int]) -> NDArray[np.uint8]:
+    _reduce(picture, size)
+    picture.load()
+    orientation = _orientation(picture)  # of a PNG it may stand behind the pixels
+    fitted = fitted_rgb(picture, _stored_size(size, orientation))
+    if orientation in TRANSPOSITIONS:
+        fitted = fitted.transpose(TRANSPOSITIONS[orientation])
     return np.asarray(fitted, dtype=np.uint8)
+
+
+def _pixels_in_memory(picture: Image.Image, size: tuple[int, int]) -> int:
+    """How many there are while it is decoded; of a progressive JPEG all, whatever it is reduced to."""
+    pixels = picture.width * picture.height
+    _reduce(picture, size)
+    return pixels if "progressive" in picture.info else picture.width * picture.height
+
+
+def _reduce(picture: Image.Image, size: tuple[int, int]) -> None:
+    """Have a JPEG decoded at an eighth of its size, or so."""
+    if picture.format == "JPEG":
+        across, down = _stored_size(size, _orientation(picture))
+        picture.draft(None, (int(across * REDUCING_GAP), int(down * REDUCING_GAP)))
+
+
+def _stored_size(size: tuple[int, int], orientation: int) -> tuple[int, int]:
+    """Width and height of what becomes (height, width) when it is turned upright."""
+    return size if orientation in (5, 6, 7, 8) else (size[1], size[0])
 
 
 def _orientation(picture: Image.Image) -> int:
     """As EXIF numbers them; 1 is upright. Looked for only where there is something to look in: it takes a while."""
-    if not picture.info.keys() & ORIENTED_BY:
+    if ORIENTED_BY.isdisjoint(picture.info):
+        return 1
+    if any(len(picture.info[key]) > MAX_ORIENTATION_BYTES for key in ORIENTED_BY & picture.info.keys()):
         return 1
     return int(picture.getexif().get(EXIF_ORIENTATION, 1))
 
@@ -116,56 +158,14 @@ def _check_limits(picture: Image.Image, data: bytes, max_pixels: int) -> None:
         )
     if max(width, height) > MAX_SIDE:
         raise TooManyPixels(f"The picture has {width} x {height} pixels, more than {MAX_SIDE} on one side.")
+    if (
+        picture.format == "BMP"
+        and picture.info["compression"] in RUN_LENGTHS
+        and width * height > MAX_RUN_LENGTH_PIXELS
+    ):
+        raise TooManyPixels(f"The run-length bitmap has more than {MAX_RUN_LENGTH_PIXELS / 1e6:g} megapixels.")
     if picture.format == "JPEG" and data.count(b"\xff\xda") > MAX_JPEG_SCANS:
         raise BrokenPicture(f"The JPEG has more than {MAX_JPEG_SCANS} scans, which no encoder writes.")
-
-
-def _verify_png(data: bytes) -> None:
-    """Check every chunk's checksum, and that the last chunk is there: decoding alone leaves that out."""
-    begin = len(PNG_SIGNATURE)
-    while begin + 12 <= len(data):  # length, type and checksum of a chunk; PNG specification, section 5.3
-        end = begin + 8 + int.from_bytes(data[begin : begin + 4])
-        if zlib.crc32(memoryview(data)[begin + 4 : end]) != int.from_bytes(data[end : end + 4]):
-            break
-        if data[begin + 4 : begin + 8] == b"IEND":
-            return
-        begin = end + 4
-    raise BrokenPicture("The PNG is truncated, or a checksum in it is wrong.")
-
-
-def _resizable(picture: Image.Image) -> Image.Image:
-    """Return a picture whose mode can be averaged: palettes and single bits cannot."""
-    if picture.mode in ("L", "LA", "RGB", "RGBA") and "transparency" not in picture.info:
-        return picture
-    if picture.mode.startswith("I;16"):
-        return picture
-    if picture.has_transparency_data:
-        return picture.convert("RGBA")
-    return picture.convert("L" if picture.mode == "1" else "RGB")
-
-
-def _fit(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """Scale and center-crop to ``size`` (width, height) in one step, with no huge picture in between."""
-    if picture.size == size:
-        return picture
-    scale = min(picture.width / size[0], picture.height / size[1])
-    left, top = (picture.width - size[0] * scale) / 2, (picture.height - size[1] * scale) / 2
-    box = (left, top, left + size[0] * scale, top + size[1] * scale)
-    box = (max(box[0], 0), max(box[1], 0), min(box[2], picture.width), min(box[3], picture.height))
-    # Pillow cannot reduce 16-bit pictures.
-    gap = None if picture.mode.startswith("I;16") else REDUCING_GAP
-    return picture.resize(size, Image.Resampling.BICUBIC, box=box, reducing_gap=gap)
-
-
-def _to_rgb(picture: Image.Image) -> Image.Image:
-    """Convert L, LA, RGB, RGBA or I;16 to RGB; transparency becomes white, 16 bits are scaled to 8."""
-    if picture.mode.startswith("I;16"):
-        wide = np.asarray(picture, dtype=np.uint32)
-        picture = Image.fromarray(((wide * 255 + 32_767) // 65_535).astype(np.uint8))
-    if picture.mode in ("LA", "RGBA"):
-        white = Image.new("RGBA", picture.size, "white")
-        picture = Image.alpha_composite(white, picture.convert("RGBA"))
-    return picture.convert("RGB")
 
 
 def _is_svg(beginning: bytes) -> bool:
@@ -173,19 +173,14 @@ def _is_svg(beginning: bytes) -> bool:
     return text.startswith((b"<svg", b"<?xml", b"<!--", b"<!doctype svg")) and b"<svg" in text
 
 
-@contextlib.contextmanager
-def _refusals(data: bytes) -> Iterator[None]:
-    """Name everything that Pillow raises."""
-    try:
-        yield
-    except (UnreadableType, BrokenPicture, TooManyPixels, LargePicture):
-        raise
-    except UnidentifiedImageError:
-        if OTHER_PICTURE.match(data) or _is_svg(data[:2048]):
-            raise UnreadableType(f"This picture format is not read; {FORMATS_IN_WORDS} are.") from None
-        raise BrokenPicture("This is not a picture, or its beginning is damaged.") from None
-    except Image.DecompressionBombError:
-        raise TooManyPixels("The picture has far more pixels than allowed.") from None
-    except Exception:
-        # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, MemoryError and more.
-        raise BrokenPicture("The picture is damaged or truncated.") from None
+def _refusal(error: Exception, data: bytes) -> Exception:
+    """Name what Pillow raised."""
+    if isinstance(error, DamagedContainer):
+        return BrokenPicture(str(error))
+    if isinstance(error, Image.DecompressionBombError):
+        return TooManyPixels("The picture has far more pixels than allowed.")
+    if not isinstance(error, UnidentifiedImageError):
+        return BrokenPicture("The picture is damaged or truncated.")
+    if OTHER_PICTURE.match(data) or _is_svg(data[:2048]):
+        return UnreadableType(f"This picture format is not read; {FORMATS_IN_WORDS} are.")
+    return BrokenPicture("This is not a picture, or its beginning is damaged.")

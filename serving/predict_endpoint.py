@@ -4,28 +4,30 @@ from __future__ import annotations
 
 import time
 
-from prometheus_client import Counter
-from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
-from serving.batcher import Batcher
+from serving.current_request import note_prediction
+from serving.model_metrics import PredictionCounter
+from serving.model_query import asked_model
+from serving.models import Models
+from serving.pipeline import Pipeline
 from serving.predictions import Prediction
-from serving.repository import ModelRepository
 from serving.settings import Settings
-from serving.upload import read_body, told_when_interrupted
+from serving.upload import content_type_of, read_body, told_when_interrupted
 
 
 class PredictEndpoint:
-    def __init__(self, settings: Settings, repository: ModelRepository, batcher: Batcher, predictions: Counter) -> None:
-        self._settings, self._repository, self._batcher = settings, repository, batcher
+    def __init__(self, settings: Settings, models: Models, pipeline: Pipeline, predictions: PredictionCounter) -> None:
+        self._settings, self._models, self._pipeline = settings, models, pipeline
         self._predictions = predictions
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one picture, or raises one of the exceptions that `problems` answers."""
         began = time.perf_counter()
-        answer = await self._answer(Request(scope, receive))
+        answer = await self._answer(scope, receive)
         spent = b"total;dur=%.1f" % (1000 * (time.perf_counter() - began))
-        self._predictions.labels(label=answer.label).inc()
+        self._predictions.count(answer.model.name, answer.label)
+        note_prediction(answer.label, answer.model.name, answer.model.version)
         body = answer.model_dump_json().encode()
         headers = [
             (b"content-type", b"application/json"),
@@ -35,8 +37,10 @@ class PredictEndpoint:
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
-    async def _answer(self, request: Request) -> Prediction:
-        classifier = self._repository.require()
+    async def _answer(self, scope: Scope, receive: Receive) -> Prediction:
+        self._pipeline.check_room()
+        classifier = asked_model(self._models, scope["query_string"])
+        headers = dict(scope["headers"])
         with told_when_interrupted():
-            body = await read_body(request, self._settings.max_body_bytes, self._settings.upload_timeout)
-            return await self._batcher.classify(classifier, body, request.headers.get("content-type"))
+            body = await read_body(receive, headers, self._settings.max_body_bytes, self._settings.upload_timeout)
+            return await self._pipeline.classify_upload(classifier, body, content_type_of(headers))

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from serving.bundle import Metadata
 
@@ -67,6 +67,30 @@ class RefusedVersion(BaseModel):
 
     version: int
     reason: str
+
+
+class LoadedVersion(BaseModel):
+    """A version of a model that can be asked for."""
+
+    version: Annotated[int, Field(ge=1)]
+    serving: Annotated[bool, Field(description="Whether it answers those who name no version.")]
+    class_names: tuple[str, ...]
+    eval_accuracy: Annotated[float, Field(ge=0, le=1, description="Top-1, as its bundle states it.")]
+    eval_split: str
+    eval_pictures: int
+    input_shape: Annotated[tuple[None, int, int, int], Field(description="uint8 [N, height, width, 3]; N is free.")]
+    recipe: Annotated[str, Field(description="Name of the recipe that it was trained with.")]
+    created: AwareDatetime
+    quantization: Annotated[str | None, Field(description="Type of its weights, where that is not float32.")]
+
+
+class ListedModel(BaseModel):
+    """A model of the server's folder."""
+
+    name: str
+    is_default: Annotated[bool, Field(description="Whether it answers those who name no model.")]
+    versions: Annotated[list[LoadedVersion], Field(description="The loaded ones, the highest first.")]
+    refused_versions: list[RefusedVersion]
 
 
 class ModelFacts(BaseModel):

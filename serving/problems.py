@@ -9,12 +9,15 @@ from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+from starlette.routing import Match, Route
 
-from serving.batcher import InferenceStuck, QueueFull
+from serving.batcher import InferenceStuck
 from serving.classifier import InferenceFailed
+from serving.model_query import MalformedQuery
 from serving.picture import BrokenPicture, TooManyPixels, UnreadableType
+from serving.pipeline import QueueFull
 from serving.predictions import Problem
-from serving.repository import NotReady
+from serving.repository import NotReady, UnknownModel
 from serving.upload import (
     BodyTooLarge,
     Interrupted,
@@ -44,13 +47,15 @@ class Kind:
 KINDS: dict[type[Exception], Kind] = {
     NothingSent: Kind(400, "nothing-sent", "Nothing was sent"),
     MalformedUpload: Kind(400, "malformed-upload", "The upload is malformed"),
+    MalformedQuery: Kind(400, "malformed-query", "The query is malformed"),
+    UnknownModel: Kind(404, "unknown-model", "There is no such model"),
     UploadTooSlow: Kind(408, "upload-too-slow", "The upload took too long", {"Connection": "close"}),
     BodyTooLarge: Kind(413, "body-too-large", "The body is too large"),
     TooManyPixels: Kind(413, "too-many-pixels", "The picture is too large"),
     UnacceptableType: Kind(415, "unacceptable-type", "The content type is not accepted"),
     UnreadableType: Kind(415, "unreadable-picture-type", "The picture's format is not read"),
     BrokenPicture: Kind(422, "broken-picture", "The upload is no intact picture"),
-    NotReady: Kind(503, "not-ready", "No model is loaded", {"Retry-After": "5"}),
+    NotReady: Kind(503, "not-ready", "The model is not ready", {"Retry-After": "5"}),
     QueueFull: Kind(503, "queue-full", "Too many requests wait", {"Retry-After": "1"}),
     InferenceStuck: Kind(503, "inference-stuck", "Pictures are not being answered"),
     Interrupted: Kind(503, "interrupted", "The server stops", {"Connection": "close"}),
@@ -83,12 +88,23 @@ def _problem(status: int, detail: str, name: str, title: str) -> Problem:
     )
 
 
+def answer_error(error: Exception) -> Response:
+    """Answer one of the exceptions of the table, or a client that went away. Raises any other."""
+    if isinstance(error, ClientDisconnect):
+        return Response(status_code=CLIENT_CLOSED_REQUEST)
+    kind = KINDS.get(type(error))
+    if kind is None:
+        raise error
+    if kind.status == 500:
+        logger.error("%s %s", error, error.__cause__ or "")
+    return problem_response(kind.status, str(error), name=kind.name, title=kind.title, headers=kind.headers)
+
+
 def add_problem_handlers(app: FastAPI) -> None:
     """Answer every exception of the table, HTTP's own errors, and whatever else is raised, as a problem."""
-    for kind in KINDS:
-        app.add_exception_handler(kind, _answer_kind)
+    for kind in (*KINDS, ClientDisconnect):
+        app.add_exception_handler(kind, _answer_known)
     app.add_exception_handler(HTTPException, _answer_http)
-    app.add_exception_handler(ClientDisconnect, _answer_disconnected)
     app.add_exception_handler(Exception, _answer_unexpected)
 
 
@@ -105,11 +121,8 @@ def problem_descriptions(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
-async def _answer_kind(_request: Request, error: Exception) -> Response:
-    kind = KINDS[type(error)]
-    if kind.status == 500:
-        logger.error("%s %s", error, error.__cause__ or "")
-    return problem_response(kind.status, str(error), name=kind.name, title=kind.title, headers=kind.headers)
+async def _answer_known(_request: Request, error: Exception) -> Response:
+    return answer_error(error)
 
 
 async def _answer_http(request: Request, error: Exception) -> Response:
@@ -118,14 +131,21 @@ async def _answer_http(request: Request, error: Exception) -> Response:
     if error.status_code == 404:
         detail = f"There is nothing at {request.url.path[:200]}."
     elif error.status_code == 405:
-        detail = f"{request.method} is not allowed here; allowed: {headers.get('Allow', 'none')}."
+        headers["Allow"] = _allowed_methods(request)
+        detail = f"{request.method} is not allowed here; allowed: {headers['Allow']}."
     else:
         detail = f"{error.detail}."
     return problem_response(error.status_code, detail, headers=headers)
 
 
-async def _answer_disconnected(_request: Request, _error: Exception) -> Response:
-    return Response(status_code=CLIENT_CLOSED_REQUEST)
+def _allowed_methods(request: Request) -> str:
+    """All that any route at this address takes (RFC 9110 section 10.2.1); starlette names those of the first."""
+    here = [
+        route.methods or set()
+        for route in request.app.routes
+        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE
+    ]
+    return ", ".join(sorted(set().union(*here)))
 
 
 async def _answer_unexpected(_request: Request, _error: Exception) -> Response:

@@ -3,7 +3,7 @@
 import logging
 from pathlib import Path
 
-from serving.bundle import FILE_NAME, BundleError
+from serving.bundle import FILE_NAME, BundleError, Threads
 from serving.classifier import Classifier, load_classifier
 from serving.providers import choose_provider
 from serving.repository import VERSION_NAME
@@ -26,7 +26,7 @@ def load_model(models_dir: Path, name: str, version: int | None, threads: int) -
     provider, _ = choose_provider()
     for number in sorted(versions, reverse=True):
         try:
-            return load_classifier(models_dir, name, number, provider, threads)
+            return load_classifier(models_dir, name, number, provider, Threads(batch=threads, lone=threads))
         except BundleError as refusal:
             logger.warning("%s version %d is refused: %s", name, number, refusal)
     raise UsageError(f"no version of the model {name!r} can be used; publish one, or name another with --model.")

@@ -1,6 +1,6 @@
 """A run of the server: address, provider, model, uvicorn, and a graceful end."""
 
-import errno
+import gc
 import logging
 import signal
 import socket
@@ -9,15 +9,25 @@ from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
+from starlette.types import ASGIApp
 
+from serving.access import Cors, SecurityHeaders
 from serving.app import create_app
-from serving.batcher import Batcher
-from serving.bundle import FILE_NAME
+from serving.bundle import FILE_NAME, Threads
 from serving.http_protocol import limited_protocol
+from serving.listener import bind, say_where, url_of
+from serving.log_format import configure_logging
+from serving.log_stream import line_writer
 from serving.metrics import Metrics
+from serving.models import Models
+from serving.open_inference.errors import ProtocolErrors
+from serving.open_inference.routes import PREFIX
+from serving.pipeline import Pipeline
 from serving.providers import CUDA, Provider, choose_provider
-from serving.repository import ModelRepository, NotReady
+from serving.repository import NotReady
+from serving.request_log import RequestLog, access_line
 from serving.settings import Settings, UsageError
+from serving.tracing import tracing
 
 logger = logging.getLogger(__name__)
 
@@ -25,25 +35,39 @@ logger = logging.getLogger(__name__)
 KEEP_ALIVE_SECONDS = 75
 
 
-def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT; raises UsageError when the settings cannot be kept."""
-    _configure_logging(settings.log_level)
+def serve(settings: Settings, *, shared: bool = False, when_listening: Callable[[str], None] | None = None) -> None:
+    """Serve until SIGTERM or SIGINT; raises UsageError when the settings cannot be kept.
+
+    ``shared``: with others on the same port. ``when_listening`` is called with the address, instead of logging it.
+    """
+    configure_logging(settings.log_level, settings.log_format)
     if not settings.models_dir.is_dir():
         raise UsageError(
             f"the models folder {str(settings.models_dir)!r} does not exist; "
             "create it or name another with --models-dir."
         )
-    with _bind(settings.host, settings.port) as listener:
+    with tracing(settings.otlp_endpoint), bind(settings.host, settings.port, shared=shared) as listener:
         provider = _provider(settings.require_cuda)
-        repository = ModelRepository(settings.models_dir, settings.model, provider, settings.inference_threads)
-        repository.refresh()
-        metrics = Metrics(repository)
+        models = Models(
+            settings.models_dir,
+            settings.model,
+            provider,
+            threads=_threads(settings.inference_threads),
+            most_versions=settings.versions,
+        )
+        models.load_default()
+        metrics = Metrics(models)
         with (
-            repository.watching(settings.poll_interval),
-            Batcher(metrics.batches, settings.max_queue, settings.max_pixels, settings.inference_threads) as batcher,
+            models.watching(settings.poll_interval),
+            Pipeline(metrics.batches, settings.max_queue, settings.max_pixels, settings.inference_threads) as pipeline,
         ):
-            config = _uvicorn_config(settings, create_app(settings, repository, metrics, batcher))
-            _Server(config, lambda: _say_where(settings, repository, listener)).run(sockets=[listener])
+            config = _uvicorn_config(settings, create_app(settings, models, metrics, pipeline))
+            # What is there to stay need not be looked through again by every garbage collection.
+            gc.collect()
+            gc.freeze()
+            announce = when_listening or say_where
+            _warn_if_empty(settings, models)
+            _Server(config, lambda: announce(url_of(settings.host, listener))).run(sockets=[listener])
     logger.info("Stopped.")
 
 
@@ -71,15 +95,20 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
 
+def _threads(available: int) -> Threads:
+    """Batches leave one thread's processor to the event loop, which decodes the next pictures meanwhile."""
+    return Threads(batch=max(1, available - 1), lone=available)
+
+
 def _uvicorn_config(settings: Settings, app: FastAPI) -> uvicorn.Config:
     return uvicorn.Config(
-        app,
+        _surrounded(app, settings),
         loop="uvloop",
-        http=limited_protocol(settings.head_timeout),
+        http=limited_protocol(settings.head_timeout, settings.upload_timeout),
         ws="none",
         lifespan="off",
         log_config=None,
-        access_log=settings.log_level in ("debug", "info"),
+        access_log=False,
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         # uvicorn takes whole seconds.
@@ -87,36 +116,13 @@ def _uvicorn_config(settings: Settings, app: FastAPI) -> uvicorn.Config:
     )
 
 
-def _configure_logging(level: str) -> None:
-    logging.basicConfig(
-        format="%(asctime)s %(levelname)-7s %(message)s",
-        datefmt="%Y-%m-%d %H:%M:%S",
-        level=level.upper(),
-        force=True,
-    )
-    # uvicorn tells of its every step; only what goes wrong is news.
-    logging.getLogger("uvicorn.error").setLevel("DEBUG" if level == "debug" else "WARNING")
-    logging.getLogger("PIL").setLevel("WARNING")
-
-
-def _bind(host: str, port: int) -> socket.socket:
-    """Take the address before anything slow begins, so that a taken port is noticed at once."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        listener = socket.socket(family, kind, protocol)
-        try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(address)
-        except OSError:
-            listener.close()
-            raise
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            raise UsageError(f"port {port} on {host} is in use; stop what uses it or choose another --port.") from None
-        raise UsageError(f"cannot listen on {host} port {port}: {error.strerror}.") from None
-    return listener
+def _surrounded(app: FastAPI, settings: Settings) -> ASGIApp:
+    """What has to see the answers that FastAPI gives outside of its own middlewares too: those to its failures."""
+    inside: ASGIApp = ProtocolErrors(app, prefix=PREFIX)
+    if settings.cors_origins:
+        inside = Cors(inside, settings.cors_origins)
+    write = line_writer() if settings.log_level in ("debug", "info") else None
+    return RequestLog(SecurityHeaders(inside), access_line(settings.log_format), write)
 
 
 def _provider(require_cuda: bool) -> Provider:
@@ -127,13 +133,9 @@ def _provider(require_cuda: bool) -> Provider:
     return provider
 
 
-def _say_where(settings: Settings, repository: ModelRepository, listener: socket.socket) -> None:
-    """Log the address, and a command that works."""
-    host = {"0.0.0.0": "localhost", "::": "localhost"}.get(settings.host, settings.host)
-    url = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
+def _warn_if_empty(settings: Settings, models: Models) -> None:
     try:
-        repository.require()
+        models.find()
     except NotReady as reason:
         folder = settings.models_dir / settings.model
         logger.warning("%s Waiting for %s/<version>/%s; /readyz says 503 until then.", reason, folder, FILE_NAME)
-    logger.info("Listening on %s; try: curl -F file=@picture.png %s/predict", url, url)

@@ -12,7 +12,10 @@ from PIL import Image
 
 VARIABLE_PREFIX = "SERVING_"
 SECRETS = ("api_key",)  # never shown
+MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 LOG_LEVELS = ("debug", "info", "warning", "error")
+LOG_FORMATS = ("text", "json")
+ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
 # Pillow itself refuses pictures of twice its own limit, so a greater limit than that could not be kept.
 PILLOW_PIXEL_LIMIT = 2 * (Image.MAX_IMAGE_PIXELS or 0)
 
@@ -58,7 +61,7 @@ def _yes_or_no(text: str) -> bool:
 
 
 def _model_name(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", text):
+    if not MODEL_NAME.fullmatch(text):
         raise ValueError("a folder's name of letters, digits, dots, dashes and underscores")
     return text
 
@@ -82,6 +85,28 @@ def _log_level(text: str) -> str:
     return text.lower()
 
 
+def _log_format(text: str) -> str:
+    if text.lower() not in LOG_FORMATS:
+        raise ValueError(" or ".join(LOG_FORMATS))
+    return text.lower()
+
+
+def _origins(text: str) -> tuple[str, ...]:
+    """Read what browsers send as Origin (RFC 6454, section 7): scheme and host in small letters, no path behind."""
+    origins = tuple(dict.fromkeys(origin.strip().lower() for origin in text.split(",")))
+    if origins == ("none",):
+        return ()
+    if not all(ORIGIN.fullmatch(origin) for origin in origins):
+        raise ValueError("none, * or origins such as https://example.org, with commas between them and no path")
+    return origins
+
+
+def _collector(text: str) -> str:
+    if not re.fullmatch(r"https?://[^\s/?#]+(/[^\s?#]*)?", text):
+        raise ValueError("an address such as http://localhost:4318")
+    return text
+
+
 def _setting(parse: Callable[[str], Any], metavar: str, sentence: str) -> dict[str, Any]:
     """Describe one setting; ``parse`` raises ValueError whose text says what was expected."""
     return {"parse": parse, "metavar": metavar, "sentence": sentence}
@@ -95,7 +120,14 @@ class Settings:
         default=Path("models"), metadata=_setting(Path, "DIR", "folder of the models: DIR/<model>/<version>/model.onnx")
     )
     model: str = field(
-        default="cifar10", metadata=_setting(_model_name, "NAME", "model to serve; its highest valid version is taken")
+        default="cifar10",
+        metadata=_setting(_model_name, "NAME", "model to use where none is named; its highest valid version is taken"),
+    )
+    versions: int = field(
+        default=4,
+        metadata=_setting(
+            _whole_number(1, 1000), "COUNT", "how many versions of each model, its highest valid ones, stay loaded"
+        ),
     )
     host: str = field(
         default="127.0.0.1", metadata=_setting(_host, "ADDRESS", "address to listen on; 0.0.0.0 is every IPv4 address")
@@ -114,7 +146,7 @@ class Settings:
     )
     max_batch_bytes: int = field(
         default=50_000_000,
-        metadata=_setting(_whole_number(1, 2**31), "BYTES", "the same for /predict/batch, all its pictures together"),
+        metadata=_setting(_whole_number(1, 2**31), "BYTES", "the same for several pictures in one request"),
     )
     max_pixels: int = field(
         default=40_000_000,
@@ -137,6 +169,12 @@ class Settings:
             "threads that share the network's computations, and the decoding",
         ),
     )
+    workers: int = field(
+        default=1,
+        metadata=_setting(
+            _whole_number(1, 256), "COUNT", "processes that answer on the port; they share the threads and the queue"
+        ),
+    )
     max_queue: int = field(
         default=512,
         metadata=_setting(
@@ -153,18 +191,36 @@ class Settings:
         default=None, metadata=_setting(Path, "FILE", "file of such keys, one a line; any of them will do")
     )
     protect_metrics: bool = field(
-        default=False, metadata=_setting(_yes_or_no, "", "ask for a key on /metrics too; probes are always open")
+        default=False,
+        metadata=_setting(_yes_or_no, "", "ask for a key on /metrics and /models too; probes are always open"),
     )
     poll_interval: float = field(
-        default=2.0, metadata=_setting(_seconds, "SECONDS", "pause between two looks for new or withdrawn versions")
+        default=2.0,
+        metadata=_setting(_seconds, "SECONDS", "pause between two looks for new or withdrawn models and versions"),
     )
     shutdown_timeout: float = field(
         default=30.0, metadata=_setting(_seconds, "SECONDS", "time that requests under way have after SIGTERM")
+    )
+    cors_origins: tuple[str, ...] = field(
+        default=(),
+        metadata=_setting(
+            _origins, "ORIGINS", "whose pages may ask from a browser: https://example.org,http://localhost:5173, or *"
+        ),
     )
     log_level: str = field(
         default="info",
         metadata=_setting(
             _log_level, "LEVEL", f"least severe line to log ({', '.join(LOG_LEVELS)}); info has one line a request"
+        ),
+    )
+    log_format: str = field(
+        default="text",
+        metadata=_setting(_log_format, "FORMAT", "text to read, or json: an object a line, for machines"),
+    )
+    otlp_endpoint: str = field(
+        default="",
+        metadata=_setting(
+            _collector, "URL", "OpenTelemetry collector to send traces to by OTLP over HTTP; needs the extra otel"
         ),
     )
 
@@ -267,6 +323,6 @@ def _variable(name: str) -> str:
 def _shown(default: object) -> str:
     if isinstance(default, bool):
         return "off"
-    if default in ("", None):
+    if default in ("", None, ()):
         return "none"
     return f"{default:g}" if isinstance(default, float) else str(default)

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive
 
 FIELD = "file"
 MAX_PARTS = 100
+# Reading a header takes a microsecond for each parameter, whether it means anything or not.
+MAX_PARAMETERS = 50
 HOW_TO_SEND = "send it as the multipart field 'file', or as the body with a header such as 'Content-Type: image/png'"
+
+# It warns of every malformed form, and whoever sends one is told.
+logging.getLogger("python_multipart").setLevel("ERROR")
 
 
 class NothingSent(Exception):
@@ -56,45 +64,73 @@ def told_when_interrupted() -> Iterator[None]:
         raise Interrupted("The server stopped before this request was complete.") from None
 
 
-async def read_body(request: Request, max_bytes: int, timeout: float) -> bytes:
-    """Read the whole body, at most ``max_bytes``, within ``timeout`` seconds.
+async def read_body(receive: Receive, headers: Mapping[bytes, bytes], max_bytes: int, timeout: float) -> bytes:
+    """Read the whole body of a picture's ASGI request, at most ``max_bytes``, within ``timeout`` seconds.
 
     The announced length and the type are checked before a byte is read. Raises NothingSent, UnacceptableType,
     BodyTooLarge or UploadTooSlow; starlette's ClientDisconnect when the client goes away.
     """
-    length = request.headers.get("content-length")
-    if length is not None and int(length) > max_bytes:
-        raise BodyTooLarge(f"The body has {length} bytes, more than the {max_bytes} allowed.")
-    if length == "0" or (length is None and "transfer-encoding" not in request.headers):
+    length = headers.get(b"content-length")
+    if length == b"0" or (length is None and b"transfer-encoding" not in headers):
         raise NothingSent(f"The request has no body: {HOW_TO_SEND}.")
-    _check_type(request.headers.get("content-type"))
-    body = bytearray()
-    try:
-        async with asyncio.timeout(timeout):
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > max_bytes:
-                    raise BodyTooLarge(f"The body has more than the {max_bytes} bytes allowed.")
-    except TimeoutError:
-        raise UploadTooSlow(f"The body did not arrive within {timeout:g} seconds.") from None
+    _check_length(length, max_bytes)
+    _check_type(content_type_of(headers))
+    body = await read_bounded(receive, headers, max_bytes, timeout)
     if not body:
         raise NothingSent(f"The request has no body: {HOW_TO_SEND}.")
-    return bytes(body)
+    return body
 
 
-def _check_type(content_type: str | None) -> None:
+async def read_bounded(receive: Receive, headers: Mapping[bytes, bytes], max_bytes: int, timeout: float) -> bytes:
+    """Read the whole body, whatever it is. Raises BodyTooLarge, UploadTooSlow or ClientDisconnect."""
+    _check_length(headers.get(b"content-length"), max_bytes)
+    try:
+        async with asyncio.timeout(timeout):
+            return await _read(receive, max_bytes)
+    except TimeoutError:
+        raise UploadTooSlow(f"The body did not arrive within {timeout:g} seconds.") from None
+
+
+async def _read(receive: Receive, max_bytes: int) -> bytes:
+    chunks: list[bytes] = []
+    size, more = 0, True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        chunks.append(message.get("body", b""))
+        size += len(chunks[-1])
+        if size > max_bytes:
+            raise BodyTooLarge(f"The body has more than the {max_bytes} bytes allowed.")
+        more = message.get("more_body", False)
+    return b"".join(chunks)
+
+
+def _check_length(length: bytes | None, max_bytes: int) -> None:
+    if length is not None and int(length) > max_bytes:
+        raise BodyTooLarge(f"The body has {int(length)} bytes, more than the {max_bytes} allowed.")
+
+
+def content_type_of(headers: Mapping[bytes, bytes]) -> str:
+    """Return the Content-Type as it was sent, empty where none was."""
+    return headers.get(b"content-type", b"").decode("latin-1")
+
+
+def _check_type(content_type: str) -> None:
     """Let through pictures, forms, and bytes of no stated kind; decoding shows what they are."""
+    if content_type.count(";") > MAX_PARAMETERS:
+        raise UnacceptableType(f"The Content-Type has more than {MAX_PARAMETERS} parameters.")
     kind = _media_type(content_type)
     if kind.startswith("image/") or kind in ("", "application/octet-stream", "multipart/form-data"):
         return
     raise UnacceptableType(f"The Content-Type {kind[:100]!r} is not a picture's: {HOW_TO_SEND}.")
 
 
-def _media_type(content_type: str | None) -> str:
-    return parse_options_header(content_type)[0].decode("latin-1").strip()
+def _media_type(content_type: str) -> str:
+    return content_type.partition(";")[0].strip().lower()
 
 
-def extract_picture(body: bytes, content_type: str | None) -> bytes:
+def extract_picture(body: bytes, content_type: str) -> bytes:
     """Return the picture's bytes: the part ``file`` of a form, or the body itself.
 
     Raises NothingSent or MalformedUpload.
@@ -107,7 +143,7 @@ def extract_picture(body: bytes, content_type: str | None) -> bytes:
     return _content(parts[0])
 
 
-def extract_pictures(body: bytes, content_type: str | None, most: int) -> list[SentPicture]:
+def extract_pictures(body: bytes, content_type: str, most: int) -> list[SentPicture]:
     """Return all parts ``file`` of a form, in order. Raises NothingSent or MalformedUpload."""
     if not _is_form(content_type):
         raise MalformedUpload(f"Several pictures are sent as multipart/form-data, each as a field {FIELD!r}.")
@@ -117,11 +153,11 @@ def extract_pictures(body: bytes, content_type: str | None, most: int) -> list[S
     return [SentPicture(part.filename, _content(part)) for part in parts]
 
 
-def _is_form(content_type: str | None) -> bool:
+def _is_form(content_type: str) -> bool:
     return _media_type(content_type) == "multipart/form-data"
 
 
-def _files(body: bytes, content_type: str | None) -> list[_Part]:
+def _files(body: bytes, content_type: str) -> list[_Part]:
     boundary = parse_options_header(content_type)[1].get(b"boundary")
     if not boundary:
         raise MalformedUpload("The Content-Type multipart/form-data names no boundary.")
@@ -144,22 +180,26 @@ class _Part:
     headers: dict[str, str] = field(default_factory=dict)
     data: bytearray = field(default_factory=bytearray)
 
+    @cached_property
+    def _options(self) -> dict[bytes, bytes]:
+        disposition = self.headers.get("content-disposition", "")
+        if disposition.count(";") > MAX_PARAMETERS:
+            raise MalformedUpload(f"A field's Content-Disposition has more than {MAX_PARAMETERS} parameters.")
+        return parse_options_header(disposition)[1]
+
     @property
     def name(self) -> str:
-        options = parse_options_header(self.headers.get("content-disposition"))[1]
-        return options.get(b"name", b"").decode("latin-1")
+        return self._options.get(b"name", b"").decode("latin-1")
 
     @property
     def filename(self) -> str:
         """Empty where it has none."""
-        options = parse_options_header(self.headers.get("content-disposition"))[1]
-        return options.get(b"filename", b"").decode("utf-8", "replace")
+        return self._options.get(b"filename", b"").decode("utf-8", "replace")
 
     @property
     def is_file(self) -> bool:
         """A file has a name, or at least a type; RFC 7578 sections 4.2 and 4.4."""
-        options = parse_options_header(self.headers.get("content-disposition"))[1]
-        return b"filename" in options or "content-type" in self.headers
+        return b"filename" in self._options or "content-type" in self.headers
 
 
 class _FormReader:
@@ -196,6 +236,9 @@ class _FormReader:
 
 
 def _parse_form(body: bytes, boundary: bytes) -> list[_Part]:
+    # The parser stops wherever a field could end, even where none does.
+    if body.count(b"\r\n--" + boundary) > MAX_PARTS + 1:
+        raise MalformedUpload(f"The form has more than {MAX_PARTS} fields.")
     reader = _FormReader()
     try:
         parser = MultipartParser(

@@ -22,6 +22,7 @@ import pytest
 
 REPOSITORY = Path(__file__).parent.parent
 BLOCK = re.compile(r"```bash\n(.*?)```", re.DOTALL)
+SNIPPET = re.compile(r"```python\n(.*?)```", re.DOTALL)
 SERVERS = ("python -m serving", "tensorboard --logdir runs")  # these run until they are stopped
 SECONDS = 120
 
@@ -59,6 +60,13 @@ def environment(**variables: str) -> dict[str, str]:
 def readme_commands() -> list[str]:
     blocks = BLOCK.findall((REPOSITORY / "README.md").read_text())
     return [line for block in blocks for line in block.splitlines() if line]
+
+
+def readme_snippets() -> list[str]:
+    """Programs in Python, which talk to the server."""
+    snippets = SNIPPET.findall((REPOSITORY / "README.md").read_text())
+    assert snippets
+    return snippets
 
 
 def quick(command: str, port: int) -> str:
@@ -127,6 +135,10 @@ def test_readme_commands(copy: Path, port: int, cifar10_dir: Path, servers: list
         )
         assert done.returncode == 0, (command, done.stdout, done.stderr)
     assert ran >= 12, "the README's commands were not found"
+    for snippet in readme_snippets():
+        program = [sys.executable, "-c", quick(snippet, port)]
+        done = subprocess.run(program, cwd=copy, capture_output=True, text=True, timeout=SECONDS)
+        assert done.returncode == 0, (snippet, done.stdout, done.stderr)
     assert all(process.poll() is None for process in servers)
 
 
@@ -160,7 +172,7 @@ def test_make_run(
     assert curl, log.read_text()
     answer = json.loads(subprocess.check_output(["sh", "-c", curl[1]], cwd=copy, env=variables))
     name = "cifar10" if network else "synthetic"
-    published = sorted((copy / "models" / name).iterdir())
+    published = sorted((copy / "models" / name).glob("[0-9]*"))
     assert answer["model"] == {"name": name, "version": len(published)}
     assert answer["label"] in answer["probabilities"]
     assert re.search(r"step 10, loss = \d\.\d\d \([\d.]+ examples/sec; [\d.]+ sec/batch\)", log.read_text())

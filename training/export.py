@@ -24,6 +24,7 @@ from training.provenance import libraries, now
 from training.quantization import check_accuracy, description, to_int8
 from training.recipe import Recipe
 from training.run_directory import RunDirectory
+from training.triton_config import write_triton_config
 
 CHECKED_BATCHES = (1, 3, 64)  # pictures; the number is free in the graph
 TOLERANCE = 1e-4  # between PyTorch's and onnxruntime's probabilities
@@ -46,6 +47,7 @@ def export(
     superseded = publisher.newest()
     if superseded and _holds(superseded, weights_sha256, quantize):
         yield f"These weights are published already: {superseded.path}."
+        yield from write_triton_config(superseded)
         return
 
     yield f"Exporting the averaged weights of step {checkpoint.step}."
@@ -70,6 +72,7 @@ def export(
     }
     bundle = publisher.publish(with_metadata(graph, metadata))
     yield f"Published {bundle.path}."
+    yield from write_triton_config(bundle)
     if superseded:
         yield from _warn_of_lower_accuracy(bundle, superseded, accuracy)
 

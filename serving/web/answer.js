@@ -11,14 +11,14 @@ const TINY_SIDE = 128;
 
 let soon;
 
-/** Prepares the panel for a model: a row for each class, and the sizes that it sees. */
-export function prepareAnswer(classNames, { height, width, crop }) {
+/** Prepares the panel for a model: the sizes that it sees and, unless an answer has its own, a row for each class. */
+export function prepareAnswer(classNames, { height, width, crop }, isInUse) {
   byId("fitted-caption").textContent = `Your picture, fitted to ${size(width, height)}`;
   byId("seen-caption").textContent =
     crop < Math.max(height, width)
       ? `What the network sees: the middle ${size(crop, crop)}`
       : "What the network sees: all of it";
-  if (byId("classes").rows.length === 0)
+  if (!isInUse || byId("classes").rows.length === 0)
     fillRows(
       "classes",
       classNames.map((name) => [name, undefined]),

@@ -7,26 +7,29 @@ import { duration, percent } from "./words.js";
 
 const PAYLOAD_TOO_LARGE = 413;
 const SERVER_ERROR = 500;
+const NOT_FOUND = 404;
 // Tried in turn on a picture that is too large for the server; the network sees far less of it anyway.
 const SMALLER_SIDES = [2048, 1024, 512];
 
 /**
- * Fills in what a picture { file, name, eyes } lacks: `fitted`, where the browser can decode it; `state`, which is
- * "waiting", "answered" or "failed"; then `prediction` and `remark`, or `problem` and
- * `isWorthTrying` (again). Calls `update` at every step, and no more once `signal` is aborted.
+ * Fills in what a picture { file, name, eyes, choice } lacks: `fitted`, where the browser can decode it; `state`, which
+ * is "waiting", "answered" or "failed"; then `prediction` and `remark`, or `problem`, `isWorthTrying` (again) and
+ * `isModelGone`. Calls `update` at every step, and no more once `signal` is aborted.
  */
 export async function examine(picture, facts, signal, update) {
   const bitmap = await decode(picture.file).catch(() => undefined);
   try {
     if (bitmap) picture.fitted = fit(bitmap, picture.eyes.height, picture.eyes.width);
     if (!signal.aborted) update(picture);
-    const reply = await askInSmallerSizes(picture.file, bitmap, signal);
+    const reply = await askInSmallerSizes(picture, bitmap, signal);
     picture.prediction = reply.answer;
     picture.remark = remarkOn(reply, facts);
     picture.state = "answered";
   } catch (error) {
     picture.problem = (await isReadable(picture.file)) ? error.message : "The file cannot be read.";
-    picture.isWorthTrying = error instanceof NoAnswer || error.status >= SERVER_ERROR || isForWantOfKey(error);
+    picture.isModelGone = error.status === NOT_FOUND;
+    picture.isWorthTrying =
+      error instanceof NoAnswer || error.status >= SERVER_ERROR || picture.isModelGone || isForWantOfKey(error);
     picture.state = "failed";
   } finally {
     bitmap?.close();
@@ -35,12 +38,12 @@ export async function examine(picture, facts, signal, update) {
 }
 
 /** Sends a picture as it is, and smaller only once the server, or a proxy before it, has found it too large. */
-async function askInSmallerSizes(file, bitmap, signal) {
-  let reply = await predict(file, signal).catch(keepTooLarge);
+async function askInSmallerSizes({ file, choice }, bitmap, signal) {
+  let reply = await predict(file, choice, signal).catch(keepTooLarge);
   for (const side of bitmap ? SMALLER_SIDES : []) {
     if (!(reply instanceof Refusal)) break;
     const { message } = reply;
-    reply = await predict(await scaleDown(bitmap, side), signal).catch(keepTooLarge);
+    reply = await predict(await scaleDown(bitmap, side), choice, signal).catch(keepTooLarge);
     reply.shrunk = `Scaled down to ${side} pixels a side, for the server had said: “${message}”`;
   }
   if (reply instanceof Refusal) throw reply;

@@ -20,21 +20,34 @@ export function showKey(key) {
   authorization.Authorization = `Bearer ${key}`;
 }
 
-/** The model's facts, as `GET /metrics` gives them to those who ask for JSON. Throws Refusal or NoAnswer. */
-export async function readFacts() {
-  return (await ask("metrics", { headers: { Accept: "application/json" }, cache: "no-store" })).answer;
+/** All models and their versions. Throws Refusal or NoAnswer. */
+export async function readModels() {
+  return (await ask("models", { cache: "no-store" })).answer;
+}
+
+/** A model's facts; of the server's own choice, as `GET /metrics` gives them to those who ask for JSON. Throws
+ * Refusal or NoAnswer. */
+export async function readFacts({ model, version }) {
+  const address = model === undefined ? "metrics" : ["models", model, version].filter(Boolean).join("/");
+  return (await ask(address, { headers: { Accept: "application/json" }, cache: "no-store" })).answer;
+}
+
+/** Where pictures for a model are sent. */
+export function addressFor(choice) {
+  const query = new URLSearchParams(Object.entries(choice).filter(([, value]) => value !== undefined));
+  return query.size ? `predict?${query}` : "predict";
 }
 
 /**
- * Asks for a picture's class. Returns { answer, roundTrip, serverShare }, both times in milliseconds; serverShare is
+ * Asks a model for a picture's class. Returns { answer, roundTrip, serverShare }, both times in milliseconds; serverShare is
  * undefined where the server sends no Server-Timing. Throws Refusal or NoAnswer, or AbortError once `signal` is
  * aborted.
  */
-export async function predict(picture, signal) {
+export async function predict(picture, choice, signal) {
   const begin = performance.now();
   // The server finds out by itself what kind of picture it is; what the browser thinks of a file's name is no help.
   const headers = { "Content-Type": "application/octet-stream" };
-  const { answer, response } = await ask("predict", { method: "POST", body: picture, headers, signal });
+  const { answer, response } = await ask(addressFor(choice), { method: "POST", body: picture, headers, signal });
   const roundTrip = performance.now() - begin;
   return { answer, roundTrip, serverShare: readServerTiming(response.headers.get("Server-Timing")) };
 }

@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+import httpx
 import pytest
 
 from serving.settings import Settings, UsageError, parse_settings, read_keys
+from tests.chromium import chromium
 from tests.serving.bundles import color_bundle, publish
 from tests.serving.pictures import RED
 from tests.serving.running_server import Server, StartServer, run_serving
@@ -99,3 +101,79 @@ def test_answers_tell_browsers_to_stay_inside(server: Server) -> None:
         assert "unsafe" not in policy
         assert "access-control-allow-origin" not in answer.headers
     assert "'unsafe-inline'" in server.get("/docs").headers["content-security-policy"]
+
+
+def preflight(
+    server: Server, path: str, origin: str, method: str = "POST", headers: str = "x-api-key"
+) -> httpx.Response:
+    """What a browser asks before it sends a page's request with a key; it shows none itself."""
+    asked = {"Access-Control-Request-Method": method, "Access-Control-Request-Headers": headers}
+    return server.client.options(server.url + path, headers={"Origin": origin, **asked})
+
+
+def test_pages_of_the_named_origins_may_ask(start_server: StartServer, models: Path) -> None:
+    publish(models, 1, color_bundle())
+    named, stranger = "https://example.org", "https://example.com"
+    server = start_server("--cors-origins", f"http://localhost:5173,{named}", "--api-key", KEY)
+    allowed = preflight(server, "/predict", named, headers="content-type, x-api-key, x-request-id, traceparent")
+    assert allowed.status_code == 200
+    assert allowed.headers["access-control-allow-origin"] == named
+    assert "POST" in allowed.headers["access-control-allow-methods"]
+    for answer, status in (
+        (server.post(RED, X_API_Key=KEY, Origin=named), 200),
+        (server.post(RED, Origin=named), 401),
+        (server.post(b"x", X_API_Key=KEY, Origin=named), 422),
+        (server.get("/nowhere", headers={"Origin": named}), 404),
+        (server.get("/metrics", headers={"Origin": named}), 200),
+    ):
+        assert answer.status_code == status
+        assert answer.headers["access-control-allow-origin"] == named
+        assert "Origin" in answer.headers["vary"]
+        exposed = answer.headers["access-control-expose-headers"]
+        assert {"X-Request-ID", "Server-Timing", "Retry-After"} <= set(exposed.split(", "))
+        assert "access-control-allow-credentials" not in answer.headers
+    refused = preflight(server, "/predict", stranger)
+    assert problem(refused, 400) == "Disallowed CORS origin."
+    assert "access-control-allow-origin" not in refused.headers
+    assert problem(preflight(server, "/predict", named, "DELETE"), 400) == "Disallowed CORS method."
+    unread = server.post(RED, X_API_Key=KEY, Origin=stranger)
+    assert unread.status_code == 200
+    assert "access-control-allow-origin" not in unread.headers
+
+
+def test_pages_of_every_origin_may_ask_where_that_is_set(start_server: StartServer, models: Path) -> None:
+    publish(models, 1, color_bundle())
+    server = start_server(SERVING_CORS_ORIGINS="*")
+    assert preflight(server, "/predict", "null").status_code == 200
+    assert server.post(RED, Origin="https://example.org").headers["access-control-allow-origin"] == "*"
+
+
+def test_no_page_of_another_origin_may_ask_unless_that_is_set(server: Server) -> None:
+    refused = preflight(server, "/predict", "https://example.org")
+    problem(refused, 405)
+    assert not [name for name in refused.headers if name.startswith("access-control-")]
+
+
+ASK = """async ([url, key]) => {
+  const headers = { "Content-Type": "image/png", ...(key && { "X-API-Key": key }) };
+  const answer = await fetch(url, { method: "POST", body: new Uint8Array(8), headers });
+  return [answer.status, (await answer.json()).title, answer.headers.get("X-Request-ID")];
+}"""
+
+
+def test_a_browser_lets_a_page_of_another_origin_read_the_answers(
+    start_server: StartServer, models: Path, server: Server
+) -> None:
+    publish(models, 1, color_bundle())
+    closed = start_server("--cors-origins", server.url, "--api-key", KEY)
+    with chromium() as browser:
+        # The page's own Content-Security-Policy would not let it ask elsewhere.
+        page = browser.new_context(bypass_csp=True).new_page()
+        page.goto(server.url)
+        status, title, request_id = page.evaluate(ASK, [f"{closed.url}/predict", KEY])
+        assert (status, title) == (422, "The upload is no intact picture")
+        assert len(request_id) == 32
+        assert page.evaluate(ASK, [f"{closed.url}/predict", ""])[0] == 401
+        page.goto(closed.url)
+        with pytest.raises(Exception, match="Failed to fetch"):
+            page.evaluate(ASK, [f"{server.url}/predict", ""])

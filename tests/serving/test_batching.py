@@ -7,18 +7,21 @@ import json
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
+from PIL import Image
 from prometheus_client import CollectorRegistry
 
 from serving.batch_metrics import BatchMetrics
-from serving.batcher import MAX_BATCH, Batcher, InferenceStuck, QueueFull
-from serving.bundle import read_bundle
+from serving.batcher import MAX_BATCH, Batcher, InferenceStuck
+from serving.bundle import Threads, read_bundle
 from serving.classifier import Classifier
+from serving.pipeline import Pipeline, QueueFull
 from serving.predictions import Prediction
 from serving.providers import CPU, Provider
 from tests.serving.bundles import color_bundle, metadata, publish
@@ -34,7 +37,7 @@ LARGE = encode(flat((200, 30, 20), (6000, 6000)), "PNG")
 @pytest.fixture
 def classifier(tmp_path: Path) -> Classifier:
     publish(tmp_path, 1, color_bundle())
-    bundle = read_bundle(tmp_path / "cifar10" / "1" / "model.onnx", Provider(CPU))
+    bundle = read_bundle(tmp_path / "cifar10" / "1" / "model.onnx", Provider(CPU), Threads(batch=1, lone=2))
     return Classifier("cifar10", 1, bundle, Provider(CPU))
 
 
@@ -129,7 +132,7 @@ def test_metrics_count_pictures_and_batches(start_server: StartServer, models: P
     assert samples["inference_batch_size_sum", labels()] == 41
     assert 3 <= samples["inference_batch_size_count", labels()] <= 41
     assert samples["inference_queue_seconds_count", labels()] == 41
-    assert samples["predictions_total", labels(label="red")] == 41
+    assert samples["predictions_total", labels(model="cifar10", label="red")] == 41
 
 
 def test_an_answer_is_a_prediction(server: Server, classifier: Classifier) -> None:
@@ -141,68 +144,86 @@ def test_an_answer_is_a_prediction(server: Server, classifier: Classifier) -> No
         assert answer.json()["label"] == prediction.label
 
 
-def with_batcher(test: Any, classifier: Classifier, max_queue: int = 1_000) -> CollectorRegistry:
-    """Runs a coroutine function of a batcher and a classifier."""
+def with_pipeline(test: Any, classifier: Classifier, max_queue: int = 1_000) -> CollectorRegistry:
+    """Runs a coroutine function of a pipeline and a classifier."""
     registry = CollectorRegistry()
 
     async def run() -> None:
-        with Batcher(BatchMetrics(registry), max_queue, 1_000_000, 1) as batcher:
-            await test(batcher, classifier)
+        with Pipeline(BatchMetrics(registry), max_queue, 1_000_000, 1) as pipeline:
+            await test(pipeline, classifier)
 
     asyncio.run(run())
     return registry
 
 
 def test_what_has_queued_is_one_batch(classifier: Classifier) -> None:
-    async def test(batcher: Batcher, classifier: Classifier) -> None:
-        names = list(PICTURES) * 40
-        answers = await asyncio.gather(*(batcher.classify(classifier, PICTURES[name], None) for name in names))
-        assert [answer.label for answer in answers] == names
+    registry = CollectorRegistry()
+    names = list(PICTURES) * 40
+    images = {name: np.asarray(Image.open(BytesIO(data))) for name, data in PICTURES.items()}
 
-    registry = with_batcher(test, classifier)
+    async def run() -> None:
+        batcher = Batcher(BatchMetrics(registry))
+        answers = await asyncio.gather(*(batcher.classify(classifier, images[name]) for name in names))
+        assert [answer.label for answer in answers] == names
+        batcher.close()
+
+    asyncio.run(run())
     runs = registry.get_sample_value("inference_batch_size_count")
     assert runs is not None
     assert 120 / MAX_BATCH <= runs < 40
 
 
+def test_pictures_that_come_alone_are_answered_like_those_in_company(classifier: Classifier) -> None:
+    async def test(pipeline: Pipeline, classifier: Classifier) -> None:
+        for crowd in (1, 1, 1, 1, 1, 5, 1, 1, 1, 1, 1):
+            images = list(np.random.default_rng(crowd).integers(0, 256, (crowd, 32, 32, 3), dtype=np.uint8))
+            expected = [classifier.classify(image[np.newaxis])[0] for image in images]
+            uploads = [pipeline.classify_upload(classifier, encode(image), "image/png") for image in images]
+            assert await asyncio.gather(*uploads) == expected
+
+    registry = with_pipeline(test, classifier)
+    assert registry.get_sample_value("inference_batch_size_sum") == 15
+    assert registry.get_sample_value("inference_queue_seconds_count") == 15
+
+
 def test_two_versions_are_never_in_one_batch(classifier: Classifier, tmp_path: Path) -> None:
     names = ("rouge", "vert", "bleu")
     publish(tmp_path, 2, color_bundle(properties=metadata(names)))
-    bundle = read_bundle(tmp_path / "cifar10" / "2" / "model.onnx", Provider(CPU))
+    bundle = read_bundle(tmp_path / "cifar10" / "2" / "model.onnx", Provider(CPU), Threads(batch=1, lone=2))
     newer = Classifier("cifar10", 2, bundle, Provider(CPU))
 
-    async def test(batcher: Batcher, older: Classifier) -> None:
+    async def test(pipeline: Pipeline, older: Classifier) -> None:
         order = [older, older, newer, older, newer, newer] * 10
-        answers = await asyncio.gather(*(batcher.classify(each, RED, None) for each in order))
+        answers = await asyncio.gather(*(pipeline.classify_upload(each, RED, "image/png") for each in order))
         assert [answer.model.version for answer in answers] == [each.version for each in order]
 
-    with_batcher(test, classifier)
+    with_pipeline(test, classifier)
 
 
 def test_the_queue_counts_what_is_unanswered(classifier: Classifier) -> None:
-    async def test(batcher: Batcher, classifier: Classifier) -> None:
-        waiting = [asyncio.create_task(batcher.classify(classifier, RED, None)) for _ in range(6)]
+    async def test(pipeline: Pipeline, classifier: Classifier) -> None:
+        waiting = [asyncio.create_task(pipeline.classify_upload(classifier, RED, "image/png")) for _ in range(6)]
         found = await asyncio.gather(*waiting, return_exceptions=True)
         assert [type(each) for each in found] == [Prediction] * 4 + [QueueFull] * 2
-        assert isinstance(await batcher.classify(classifier, RED, None), Prediction)
+        assert isinstance(await pipeline.classify_upload(classifier, RED, "image/png"), Prediction)
 
-    with_batcher(test, classifier, max_queue=4)
+    with_pipeline(test, classifier, max_queue=4)
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_dead_inference_thread_is_noticed_and_replaced(classifier: Classifier) -> None:
-    async def test(batcher: Batcher, classifier: Classifier) -> None:
-        await batcher.classify(classifier, RED, None)
-        batcher.check_alive()
+    async def test(pipeline: Pipeline, classifier: Classifier) -> None:
+        await pipeline.classify_upload(classifier, RED, "image/png")
+        pipeline.check_alive()
         (thread,) = (each for each in threading.enumerate() if each.name == "inference")
         assert thread.ident
         ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(SystemExit))
         with contextlib.suppress(TimeoutError):  # what wakes it may be lost with it
-            await asyncio.wait_for(batcher.classify(classifier, RED, None), 2)
+            await asyncio.wait_for(pipeline.classify_upload(classifier, RED, "image/png"), 2)
         thread.join(10)
         with pytest.raises(InferenceStuck):
-            batcher.check_alive()
-        assert (await batcher.classify(classifier, BLUE, None)).label == "blue"
-        batcher.check_alive()
+            pipeline.check_alive()
+        assert (await pipeline.classify_upload(classifier, BLUE, "image/png")).label == "blue"
+        pipeline.check_alive()
 
-    with_batcher(test, classifier)
+    with_pipeline(test, classifier)

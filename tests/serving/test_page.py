@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -164,7 +165,7 @@ def test_a_pasted_picture_is_answered(open_page: OpenPage) -> None:
     expect(page.get_by_role("alert")).to_have_text("There is no picture in the clipboard.")
 
 
-def test_each_of_several_dropped_pictures_has_its_answer(page: Page) -> None:
+def test_each_of_several_dropped_pictures_has_its_answer(page: Page, color_server: Server) -> None:
     broken = payload("broken.png", RED[:60])
     drop(page, payload("one.png", RED), payload("two.png", GREEN), broken, payload("three.png", BLUE))
     answers = page.get_by_role("list", name="Answers").get_by_role("button")
@@ -177,7 +178,7 @@ def test_each_of_several_dropped_pictures_has_its_answer(page: Page) -> None:
     expect(page.locator("#verdict")).to_have_text("blue, 100.0 % sure")
     expect(answers.nth(3)).to_have_attribute("aria-current", "true")
     answers.nth(2).click()
-    expect(page.locator("#problem")).to_have_text("The picture is damaged or truncated.")
+    expect(page.locator("#problem")).to_have_text(color_server.post(RED[:60]).json()["detail"])
 
 
 def test_no_more_than_twenty_are_asked_about(page: Page) -> None:
@@ -279,6 +280,55 @@ def test_a_new_version_is_told_with_the_first_answer_from_it(
     expect(page.locator("#facts")).to_contain_text("cifar10, version 2")
     expect(page.locator("#model")).to_contain_text("90.0 %")
     expect(page.locator("#samples")).to_be_hidden()
+
+
+def test_a_model_is_chosen_where_there_are_several(
+    open_page: OpenPage, start_server: StartServer, models: Path
+) -> None:
+    publish(models, 1, color_bundle())
+    publish(models, 2, color_bundle(order=(2, 1, 0)))
+    french = metadata(("rouge", "vert", "bleu"), eval_accuracy="0.5")
+    publish(models, 5, color_bundle(height=48, width=64, properties=french), name="french")
+    server = start_server()
+    server.wait_for(lambda: len(server.get("/models").json()) == 2)
+    page = open_page(server)
+    choice = page.get_by_label("Model", exact=True)
+    first = ["cifar10, version 2 (newest), 82.5 %", "cifar10, version 1, 82.5 %"]
+    expect(choice.get_by_role("option")).to_have_text([*first, "french, version 5 (newest), 50.0 %"])
+    page.set_input_files("#pick", payload("red.png", RED))
+    expect(page.locator("#verdict")).to_have_text("blue, 100.0 % sure")
+    choice.select_option(index=1)
+    expect(page.locator("#verdict")).to_have_text("red, 100.0 % sure")
+    expect(page.locator("#remark")).to_contain_text("by cifar10 version 1.")
+    expect(page.locator("#facts")).to_contain_text("cifar10, version 1")
+    choice.focus()
+    page.keyboard.press("ArrowDown")
+    expect(page.locator("#verdict")).to_have_text("rouge, 100.0 % sure")
+    expect(page.locator("#facts")).to_contain_text("french, version 5")
+    expect(page.locator("#fitted-caption")).to_contain_text("64\u00a0\u00d7\u00a048")
+    assert canvas(page, "fitted").shape == (48, 64, 3)
+    expect(page.locator("#command")).to_contain_text("/predict?model=french'")
+    shutil.rmtree(models / "french")
+    server.wait_for(lambda: len(server.get("/models").json()) == 1)
+    page.set_input_files("#pick", payload("green.png", GREEN))
+    expect(page.get_by_role("alert")).to_have_text("There is no model 'french'; there are: cifar10.")
+    expect(choice.get_by_role("option")).to_have_text(first)
+    page.get_by_role("button", name="Try again").click()
+    expect(page.locator("#verdict")).to_have_text("green, 100.0 % sure")
+
+
+def test_a_single_model_is_no_choice(page: Page) -> None:
+    expect(page.get_by_label("Model", exact=True)).to_be_hidden()
+
+
+def test_a_key_may_come_before_a_picture(open_page: OpenPage, start_server: StartServer, models: Path) -> None:
+    publish(models, 1, color_bundle())
+    page = open_page(start_server("--protect-metrics", SERVING_API_KEY="a-key-that-is-long-enough"))
+    page.get_by_label("API key").fill("a-key-that-is-long-enough")
+    page.keyboard.press("Enter")
+    expect(page.locator("#model")).to_contain_text("cifar10, version 1")
+    page.set_input_files("#pick", payload("red.png", RED))
+    expect(page.locator("#verdict")).to_have_text("red, 100.0 % sure")
 
 
 def smooth(height: int, width: int, channels: int = 3) -> Image.Image:

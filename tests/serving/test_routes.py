@@ -34,6 +34,7 @@ def test_metrics_state_the_models_accuracy_and_origin(server: Server) -> None:
     samples = scrape(server)
     identity = {"model": "cifar10", "version": "1"}
     assert samples["model_eval_accuracy", labels(**identity, split="test")] == 0.8253
+    assert samples["model_version_serving", labels(**identity)] == 1
     for name in CLASSES:
         assert samples["model_eval_class_accuracy", labels(**identity, split="test", label=name)] == 0.8253
     info = next(dict(pairs) for name, pairs in samples if name == "model_info")
@@ -67,8 +68,8 @@ def test_metrics_count_every_outcome_once(start_server: StartServer, models: Pat
     samples = scrape(server)
     counted = {dict(pairs)["status"]: n for (name, pairs), n in samples.items() if name == "predict_requests_total"}
     assert counted == {"200": 3, "400": 1, "405": 1, "413": 1, "415": 1, "422": 1, "500": 0, "503": 1}
-    assert samples["predictions_total", labels(label="red")] == 2
-    assert samples["predictions_total", labels(label="blue")] == 1
+    assert samples["predictions_total", labels(model="cifar10", label="red")] == 2
+    assert samples["predictions_total", labels(model="cifar10", label="blue")] == 1
     assert samples["predict_request_duration_seconds_count", labels()] == 9
     buckets = [n for (name, _), n in samples.items() if name == "predict_request_duration_seconds_bucket"]
     assert buckets == sorted(buckets)
@@ -81,7 +82,7 @@ def test_metrics_as_json_are_the_bundles_facts(server: Server) -> None:
     facts = response.json()
     assert (facts["name"], facts["version"], facts["input_shape"]) == ("cifar10", 1, [None, 32, 32, 3])
     assert facts["refused_versions"] == []
-    assert set(facts["metadata"]) == set(metadata())
+    assert set(facts["metadata"]) == {*metadata(), "quantization"}
     assert facts["metadata"]["class_names"] == list(CLASSES)
     assert facts["metadata"]["eval_pictures"] == 10000
     assert facts["metadata"]["recipe"] == {"name": "tutorial", "batch_size": 128}
@@ -120,10 +121,21 @@ def test_accept_is_weighed(accept: str, json: bool) -> None:
 def test_probes_answer_get_and_head(server: Server) -> None:
     assert server.get("/healthz").json() == {"status": "alive"}
     assert server.get("/readyz").json() == {"status": "ready", "model": {"name": "cifar10", "version": 1}}
-    for path in ("/healthz", "/readyz", "/metrics", "/"):
+    for path in ("/healthz", "/readyz", "/metrics", "/models", "/models/cifar10", "/models/cifar10/1", "/"):
         response = server.client.head(server.url + path)
         assert response.status_code == 200
         assert response.content == b""
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [("/readyz", "GET, HEAD"), ("/models/cifar10", "GET, HEAD"), ("/predict", "POST"), ("/predict/batch", "POST")],
+)
+def test_every_allowed_method_is_named(server: Server, path: str, allowed: str) -> None:
+    refused = server.client.request("DELETE", server.url + path)
+    assert refused.status_code == 405
+    assert refused.headers["allow"] == allowed
+    assert refused.json()["detail"] == f"DELETE is not allowed here; allowed: {allowed}."
 
 
 def test_the_page_stands_alone(server: Server) -> None:
@@ -153,12 +165,13 @@ def test_the_description_matches_the_behaviour(server: Server) -> None:
     assert {"multipart/form-data", "image/png", "image/jpeg", "image/webp", "image/gif", "image/bmp"} <= set(content)
     answer = description["components"]["schemas"]["Prediction"]
     assert set(answer["required"]) == set(server.post(RED).json())
-    assert set(predict["responses"]) == {"200", "400", "408", "413", "415", "422", "500", "503"}
+    assert {parameter["name"] for parameter in predict["parameters"]} == {"model", "version"}
+    assert set(predict["responses"]) == {"200", "400", "404", "408", "413", "415", "422", "500", "503"}
     problem = server.post(b"x").json()
     for status in set(predict["responses"]) - {"200"}:
         schema = predict["responses"][status]["content"]["application/problem+json"]["schema"]
         assert set(schema["required"]) == set(problem)
-    assert set(description["paths"]) == {"/predict", "/predict/batch", "/metrics", "/healthz", "/readyz"}
+    assert {"/predict", "/predict/batch", "/models", "/metrics", "/healthz", "/readyz"} <= set(description["paths"])
 
 
 def test_class_names_of_any_alphabet_come_through(start_server: StartServer, models: Path) -> None:
@@ -167,5 +180,5 @@ def test_class_names_of_any_alphabet_come_through(start_server: StartServer, mod
     server = start_server()
     assert server.post(RED).json()["label"] == names[0]
     assert list(server.post(RED).json()["probabilities"]) == list(names)
-    assert scrape(server)["predictions_total", labels(label=names[0])] == 2
+    assert scrape(server)["predictions_total", labels(model="cifar10", label=names[0])] == 2
     assert not math.isnan(scrape(server)["process_start_time_seconds", labels()])

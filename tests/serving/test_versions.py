@@ -3,6 +3,7 @@
 import shutil
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -84,6 +85,9 @@ def test_a_new_version_takes_over_without_a_failed_or_mixed_answer(start_server:
                 answer = response.json()
                 answers.append((response.status_code, answer["label"], answer["model"]["version"]))
 
+    def has_answered(number: int) -> bool:
+        return answers[-1][2] == number
+
     clients = [threading.Thread(target=ask) for _ in range(4)]
     for client in clients:
         client.start()
@@ -91,12 +95,13 @@ def test_a_new_version_takes_over_without_a_failed_or_mixed_answer(start_server:
     for number in range(2, 8):
         publish(models, number, REVERSED if number % 2 == 0 else color_bundle())
         wait_for_version(server, number)
+        server.wait_for(partial(has_answered, number))
     stop.set()
     for client in clients:
         client.join()
     assert {status for status, _, _ in answers} == {200}
     assert all(label == ("blue" if number % 2 == 0 else "red") for _, label, number in answers)
-    assert {number for _, _, number in answers} >= {1, 7}
+    assert {number for _, _, number in answers} == set(range(1, 8))
 
 
 def test_a_bad_new_version_is_refused_once_while_the_old_goes_on(start_server: StartServer, models: Path) -> None:

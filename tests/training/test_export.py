@@ -27,6 +27,8 @@ from training.provenance import now
 from training.recipe import from_dict
 from training.run_directory import RunDirectory
 
+PUBLISHED = ["cifar10/1/model.onnx", "cifar10/config.pbtxt", "cifar10/labels.txt"]
+
 
 @pytest.fixture(scope="module")
 def exported(
@@ -53,10 +55,10 @@ def metadata(session: onnxruntime.InferenceSession) -> dict[str, str]:
     return found
 
 
-def test_one_file_and_nothing_else(exported: tuple[Path, Finished]) -> None:
+def test_one_file_and_what_triton_wants_beside_it(exported: tuple[Path, Finished]) -> None:
     models, finished = exported
-    assert list(snapshot(models)) == ["cifar10/1/model.onnx"]
-    assert [path.name for path in (models / "cifar10").iterdir()] == ["1"]
+    assert sorted(snapshot(models)) == PUBLISHED
+    assert sorted(path.name for path in (models / "cifar10").iterdir()) == ["1", "config.pbtxt", "labels.txt"]
     assert f"Published {models / 'cifar10' / '1' / 'model.onnx'}." in finished.output.splitlines()
     assert "Traceback" not in finished.errors
 
@@ -194,7 +196,7 @@ def test_superseding_a_version(
         command = told[0].partition("To go back: ")[2]
         assert shlex.split(command)[:1] == ["rm"]
         subprocess.run(command, shell=True, check=True, timeout=10)
-        assert list(snapshot(models)) == ["cifar10/1/model.onnx"]
+        assert sorted(snapshot(models)) == PUBLISHED
 
 
 def test_a_bundle_that_fails_its_check_is_not_published(
@@ -231,9 +233,8 @@ def test_killed_while_it_publishes(
     command = start("export", "--run-dir", small_run.path, "--data-dir", cifar10_dir, "--models-dir", tmp_path)
     command.wait_for(lambda: list(folder.glob("*")))
     command.kill()
-    versions = [path for path in folder.iterdir() if not path.name.startswith(".")]
-    for path in versions:
+    for path in folder.glob("[0-9]*"):
         onnx.checker.check_model(onnx.load_model(path / "model.onnx"))
 
     list(export(small_run, few_pictures, tmp_path, "cifar10"))
-    assert list(snapshot(tmp_path)) == ["cifar10/1/model.onnx"]
+    assert sorted(name for name in snapshot(tmp_path) if "/." not in name) == PUBLISHED

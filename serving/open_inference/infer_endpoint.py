@@ -1,0 +1,71 @@
+"""POST /v2/models/…/infer as an ASGI application of its own, like `PredictEndpoint`."""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from starlette.requests import Request
+from starlette.types import Receive, Scope, Send
+
+from serving.classifier import Classifier
+from serving.model_metrics import PredictionCounter
+from serving.models import Models
+from serving.open_inference.answer import Answer, encode_answer
+from serving.open_inference.content_encoding import decoded
+from serving.open_inference.model_metadata import named_model
+from serving.open_inference.request import HEADER_LENGTH, Inference, parse_inference
+from serving.pipeline import Pipeline
+from serving.settings import Settings
+from serving.upload import read_bounded, told_when_interrupted
+
+MAX_PARSED_HERE = 16_384  # bytes: under half a millisecond
+
+
+class InferEndpoint:
+    def __init__(self, settings: Settings, models: Models, pipeline: Pipeline, predictions: PredictionCounter) -> None:
+        self._settings, self._models, self._pipeline = settings, models, pipeline
+        self._predictions = predictions
+        # As many at once as decode pictures: each takes a multiple of the body's memory.
+        self._parsers = ThreadPoolExecutor(settings.inference_threads, thread_name_prefix="tensor-parsing")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one inference request, or raises one of the exceptions that `problems` answers."""
+        answer = await self._answer(Request(scope, receive))
+        headers = [(b"content-length", b"%d" % len(answer.body))]
+        if answer.json_length is None:
+            headers.append((b"content-type", b"application/json"))
+        else:
+            headers.append((b"content-type", b"application/octet-stream"))
+            headers.append((HEADER_LENGTH.lower().encode(), b"%d" % answer.json_length))
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": answer.body})
+
+    async def _answer(self, request: Request) -> Answer:
+        classifier = named_model(self._models, **request.path_params)
+        with told_when_interrupted():
+            inference = await self._read(request, classifier)
+            probabilities, labels = await self._pipeline.run(classifier, inference.images)
+        if not np.isfinite(probabilities).all():
+            raise classifier.not_a_number()
+        for label in labels.tolist():
+            self._predictions.count(classifier.name, classifier.metadata.class_names[label])
+        return encode_answer(classifier, inference, probabilities, labels)
+
+    async def _read(self, request: Request, classifier: Classifier) -> Inference:
+        limit = self._settings.max_batch_bytes
+        body = await read_bounded(request.receive, dict(request.scope["headers"]), limit, self._settings.upload_timeout)
+        encoding = request.headers.get("content-encoding")
+        header_length = request.headers.get(HEADER_LENGTH)
+
+        def parse() -> Inference:
+            return parse_inference(decoded(body, encoding, limit), header_length, classifier.picture_size)
+
+        if _is_quick(body, encoding, header_length):
+            return parse()
+        return await asyncio.get_running_loop().run_in_executor(self._parsers, parse)
+
+
+def _is_quick(body: bytes, encoding: str | None, header_length: str | None) -> bool:
+    """Whether the event loop itself may parse it: bytes cost nothing, JSON and decompression do."""
+    is_short_json = len(body) <= MAX_PARSED_HERE or (header_length is not None and len(header_length) <= 4)
+    return encoding is None and is_short_json

@@ -1,0 +1,142 @@
+"""A request's body -> its prediction: let in or refused, decoded, batched."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Self, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.batch_metrics import BatchMetrics
+from serving.batcher import Batcher
+from serving.cheap_picture import is_cheap
+from serving.classifier import Classifier
+from serving.current_request import note_stage
+from serving.picture import decode_picture
+from serving.predictions import Prediction
+from serving.upload import extract_picture
+
+# So many pictures one after the other, with nobody else's beside them, and the next is taken to be alone too: the event
+# loop computes it itself, by all processors, which saves it two hops between threads.
+LONE_PICTURES = 2
+MAX_PARSED_HERE = 65_536  # bytes of a form, on the event loop: a fraction of a millisecond
+
+T = TypeVar("T")
+
+
+class QueueFull(Exception):
+    """As many pictures wait as may; the text is one sentence."""
+
+
+class Pipeline:
+    """Used by one event loop; entered and left like a context manager."""
+
+    def __init__(self, metrics: BatchMetrics, max_queue: int, max_pixels: int, decoding_threads: int) -> None:
+        """`max_queue`: pictures that may be decoded, wait or be computed at once."""
+        self._metrics, self._max_queue, self._max_pixels = metrics, max_queue, max_pixels
+        self._batcher = Batcher(metrics)
+        self._decoders = ThreadPoolExecutor(decoding_threads, thread_name_prefix="decoding")
+        # Whole batches need no company. On a thread of their own, they and single pictures take turns.
+        self._tensors = ThreadPoolExecutor(1, thread_name_prefix="tensors")
+        self._unanswered = 0
+        self._lone_pictures = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._decoders.shutdown(cancel_futures=True)
+        self._tensors.shutdown(cancel_futures=True)
+        self._batcher.close()
+
+    def check_alive(self) -> None:
+        """Raises InferenceStuck where pictures are not answered."""
+        self._batcher.check_alive()
+
+    def check_room(self, pictures: int = 1) -> None:
+        """Raises QueueFull where so many more would be too many: best asked before an upload is read."""
+        if self._unanswered + pictures > self._max_queue:
+            self._metrics.refused.inc()
+            raise QueueFull(f"{self._unanswered} pictures are waiting already, of {self._max_queue}; try again later.")
+
+    @contextmanager
+    def admitted(self, pictures: int = 1) -> Iterator[None]:
+        """Around the work for so many pictures; raises QueueFull where they would be too many."""
+        self.check_room(pictures)
+        self._lone_pictures = self._lone_pictures + 1 if self._unanswered == 0 else 0
+        self._count(pictures)
+        try:
+            yield
+        finally:
+            self._count(-pictures)
+
+    async def classify_upload(self, classifier: Classifier, body: bytes, content_type: str) -> Prediction:
+        """Answers for the picture in a request's body.
+
+        Raises QueueFull at once, and whatever extract_picture, decode_picture and Classifier.classify raise.
+        """
+        with self.admitted():
+            if len(body) > MAX_PARSED_HERE:
+                data = await self._apart(extract_picture, body, content_type)
+            else:
+                data = extract_picture(body, content_type)
+            if not is_cheap(data):
+                return await self.classify(classifier, data)
+            # A hop to another thread would cost more than decoding does.
+            began = time.monotonic()
+            picture = decode_picture(data, classifier.picture_size, self._max_pixels)
+            note_stage("decode", began, time.monotonic())
+            if classifier.is_quick and await self._is_alone():
+                return self._batcher.classify_at_once(classifier, picture)
+            return await self._batcher.classify(classifier, picture)
+
+    async def classify(self, classifier: Classifier, data: bytes) -> Prediction:
+        """Answers for an encoded picture that has been admitted, large or one of many."""
+        began = time.monotonic()
+        picture = await self._apart(decode_picture, data, classifier.picture_size, self._max_pixels)
+        note_stage("decode", began, time.monotonic())
+        return await self._batcher.classify(classifier, picture)
+
+    async def run(
+        self, classifier: Classifier, images: NDArray[np.uint8]
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Run the network on uint8 [N, height, width, 3] that somebody else put together; see ``Classifier.run``.
+
+        Raises QueueFull at once, and InferenceFailed.
+        """
+        with self.admitted(len(images)):
+            queued = time.monotonic()
+            return await asyncio.get_running_loop().run_in_executor(
+                self._tensors, self._run, classifier, images, queued
+            )
+
+    def _run(
+        self, classifier: Classifier, images: NDArray[np.uint8], queued: float
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        self._metrics.wait.observe(time.monotonic() - queued)
+        self._metrics.size.observe(len(images))
+        return classifier.run(images)
+
+    async def _is_alone(self) -> bool:
+        """Whether no other picture is here, nor was any beside the last ones, nor is one about to be."""
+        if self._lone_pictures <= LONE_PICTURES:
+            return False
+        for _ in range(2):  # what sockets hold becomes a request's task, and this begins
+            await asyncio.sleep(0)
+        return self._unanswered == 1
+
+    def _apart(self, function: Callable[..., T], *arguments: object) -> asyncio.Future[T]:
+        """On a thread for what would keep the event loop from everybody else's requests."""
+        return asyncio.get_running_loop().run_in_executor(self._decoders, function, *arguments)
+
+    def _count(self, pictures: int) -> None:
+        self._unanswered += pictures
+        self._metrics.queued.set(self._unanswered)
