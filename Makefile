@@ -12,7 +12,7 @@ run: .venv/users
 	@PATH="$(CURDIR)/$(BIN):$$PATH" STEPS=$(STEPS) PORT=$(PORT) sh scripts/run.sh
 
 test: .venv/developers
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
 lint: .venv/developers
 	$(BIN)/ruff check
@@ -30,7 +30,7 @@ clean:
 	@touch $@
 
 .venv/developers: .venv/users
-	$(BIN)/pip install -c constraints.txt -e '.[train,serve,cuda,dev]'
+	$(BIN)/pip install -c constraints.txt -e '.[train,serve,cuda,otel,dev]'
 	@touch $@
 
 .venv/pip:

@@ -1,158 +1,141 @@
-"""Answers a second and their latency, beside the server that one writes first.
+"""Answers a second and their latency, beside the servers that one would take instead: same bundle, same picture.
 
-Aimed at: twice the answers of plain FastAPI from one process, with half of its p99; RESULTS.md says how far that is.
-n: 3 rounds, in which the servers, each a process of its own that runs all the time, are asked in turns, 4 s each, by
-wrk on the same machine: a 32x32 PNG a request, over 1, 16 and 64 connections.
+Aimed at: twice the answers of the best of them from one process, with half of its p99; RESULTS.md says how far that
+is. n: 3 rounds, in which the servers are asked in turns, for 3 s after one that does not count, by wrk on the same
+machine: a 32x32 PNG a request, over 1, 16 and 64 connections. Whoever is not asked is halted. Before that every server
+must give onnxruntime's own answer.
 
-    python -m benchmarks.serving
+    python -m benchmarks.serving --ceiling --peer litserve=PYTHON --peer bentoml=PYTHON --peer mlserver=PYTHON
 
-from the repository's root prints a Markdown table. It needs wrk (Debian's package of that name).
+from the repository's root prints Markdown tables. It needs wrk (Debian's package of that name); a peer that is not
+installed is left out, with a sentence on how to get it. --processes 2 gives each server two. The peers compute on the
+CPU: where there is a GPU, compare with CUDA_VISIBLE_DEVICES= before the command, and use --only ours --ceiling without.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import io
-import re
-import shutil
-import socket
-import subprocess
 import sys
-import time
-import urllib.request
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import numpy as np
-from PIL import Image
-
-from benchmarks import machine
+from benchmarks import machine, serving_ceiling, serving_table
 from benchmarks.flags import positive, run
-from benchmarks.spread import spread
+from benchmarks.serving_asked import Asked, check, start
+from benchmarks.serving_ceiling import Ceiling
+from benchmarks.serving_load import check_installed
+from benchmarks.serving_peers import OURS, PEERS, pythons, servers, variables, versions
+from benchmarks.serving_requests import batch, make_picture
 from training.errors import UserError
 
-MODELS = Path("models")
+SERVERS = (OURS, *PEERS)
 CONNECTIONS = (1, 16, 64)
-BOUNDARY = "----boundary"
-UNITS = {"us": 1e-3, "ms": 1.0, "s": 1e3}  # in milliseconds
-
-
-@dataclass
-class Asked:
-    """A way to ask a server, and what it gave."""
-
-    name: str
-    port: int
-    is_form: bool
-    rates: dict[int, list[float]] = field(default_factory=lambda: {count: [] for count in CONNECTIONS})
-    slowest: dict[int, list[float]] = field(default_factory=lambda: {count: [] for count in CONNECTIONS})
+BASELINE = "ours, raw body"
+BATCH, BATCH_CONNECTIONS = 64, 4  # pictures in one request, beside the ceiling
 
 
 def parser() -> argparse.ArgumentParser:
     described = argparse.ArgumentParser("python -m benchmarks.serving", description=__doc__.split("\n")[0])
     add = described.add_argument
     add("--rounds", type=positive, default=3, help="how often each is asked, in turns (default: %(default)s)")
-    add("--seconds", type=positive, default=4, help="how long (default: %(default)s)")
+    add("--seconds", type=positive, default=3, help="how long (default: %(default)s)")
+    add("--processes", type=positive, default=1, help="of each server (default: %(default)s)")
+    shown = ",".join(map(str, CONNECTIONS))
+    add("--connections", type=_numbers, default=CONNECTIONS, metavar="N,…", help=f"(default: {shown})")
+    add("--only", type=_names, default=SERVERS, metavar="NAME,…", help=f"some of {','.join(SERVERS)} (default: all)")
+    add("--peer", action="append", default=[], metavar="NAME=PYTHON", help="the Python that has this server")
+    threads = "onnxruntime's threads in each of a peer's processes (default: their share of the cores)"
+    add("--peer-threads", type=positive, metavar="COUNT", help=threads)
+    add("--ceiling", action="store_true", help="also what onnxruntime computes without a server")
     return described
 
 
 def measure(args: argparse.Namespace) -> None:
-    if shutil.which("wrk") is None:
-        raise UserError("wrk, the load generator, is not installed; get it with: apt-get install wrk")
-    described = machine.describe()
-    with TemporaryDirectory(prefix="serving-") as folder, _servers() as asked:
-        for number in range(args.rounds):
-            for connections in CONNECTIONS:
-                for each in asked:
-                    rate, slowest = _ask(each, connections, args.seconds, Path(folder))
-                    each.rates[connections].append(rate)
-                    each.slowest[connections].append(slowest)
-                    told = f"{each.name}, {connections} connections: {rate:,.0f}/s, p99 {slowest:.1f} ms"
-                    print(f"round {number + 1}, {told}", file=sys.stderr)
-    print(f"\n{table(asked)}\n\n{described}\n- rounds: {args.rounds} of {args.seconds} s")
-
-
-def table(asked: list[Asked]) -> str:
-    """Markdown: answers a second over 1, 16 and 64 connections, and the 99th percentile of the latency at 16."""
-    head = "".join(f" answers/s at {count} |" for count in CONNECTIONS)
-    rows = [f"| server |{head} p99 at 16, ms |", "|---|" + "---|" * (len(CONNECTIONS) + 1)]
-    for each in asked:
-        rates = "".join(f" {spread(each.rates[count], ',.0f')} |" for count in CONNECTIONS)
-        rows.append(f"| {each.name} |{rates} {spread(each.slowest[16], '.1f')} |")
-    return "\n".join(rows)
-
-
-@contextlib.contextmanager
-def _servers() -> Iterator[list[Asked]]:
-    """Both servers, ready, with the version that ships."""
-    ours, plain = _free_port(), _free_port()
-    model = MODELS / "cifar10" / "1" / "model.onnx"
-    commands = [
-        ["serving", "--models-dir", MODELS, "--port", ours, "--log-level", "warning"],
-        ["benchmarks.peers.plain_fastapi", model, plain],
+    check_installed()
+    found = pythons(args.peer)
+    described = [
+        machine.describe(),
+        f"- rounds: {args.rounds} of {args.seconds} s; processes a server: {args.processes}",
     ]
-    started = [subprocess.Popen([sys.executable, "-m", *map(str, command)]) for command in commands]
-    try:
-        _wait_for(f"http://127.0.0.1:{ours}/readyz")
-        _wait_for(f"http://127.0.0.1:{plain}/docs")
-        yield [
-            Asked("ours, raw body", ours, False),
-            Asked("ours, form", ours, True),
-            Asked("plain FastAPI", plain, True),
-        ]
-    finally:
-        for process in started:
-            process.terminate()
-            process.wait()
+    with ExitStack() as until_the_end:
+        folder = Path(until_the_end.enter_context(TemporaryDirectory(prefix="serving-")))
+        asked: list[Asked] = []
+        for peer in args.only:
+            try:
+                described += [] if peer == OURS else [f"- {peer}: {versions(peer, found[peer])}"]
+                asked += _start(peer, found[peer], args, folder, until_the_end)
+            except UserError as error:
+                print(f"{peer} is not measured: {error}", file=sys.stderr)
+                described.append(f"- {peer} is not measured: {error}")
+        if not asked:
+            raise UserError("None of the servers can be measured.")
+        limits = _limits(asked) if args.ceiling else None
+        for number in range(args.rounds):
+            _run_round(number + 1, asked, limits, args)
+    print("\n".join(["", *_tables(asked, limits, args.connections), "", *described]))
 
 
-def _ask(asked: Asked, connections: int, seconds: int, folder: Path) -> tuple[float, float]:
-    """Answers a second, and the 99th percentile of their latency in ms."""
-    script = folder / f"{'form' if asked.is_form else 'raw'}.lua"
-    script.write_bytes(_script(asked.is_form))
-    flags = ["-t1", f"-c{connections}", f"-d{seconds}", "--latency", "-s", script]
-    command = ["wrk", *map(str, flags), f"http://127.0.0.1:{asked.port}/predict"]
-    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    if "Non-2xx" in said or "Socket errors" in said:
-        raise UserError(f"{asked.name} did not answer every request:\n{said}")
-    rate, slowest = re.search(r"Requests/sec:\s+([\d.]+)", said), re.search(r"99%\s+([\d.]+)(us|ms|s)\b", said)
-    if not rate or not slowest:
-        raise UserError(f"wrk said something else than expected:\n{said}")
-    return float(rate[1]), float(slowest[1]) * UNITS[slowest[2]]
+Limits = tuple[Ceiling, Asked | None]  # the second: ours, asked for many pictures at once
 
 
-def _script(is_form: bool) -> bytes:
-    """wrk's, in Lua: one picture of noise in every request."""
-    png = io.BytesIO()
-    Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(png, "PNG")
-    kind, body = "image/png", png.getvalue()
-    if is_form:
-        head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\n'
-        body = f"{head}Content-Type: image/png\r\n\r\n".encode() + body + f"\r\n--{BOUNDARY}--\r\n".encode()
-        kind = f"multipart/form-data; boundary={BOUNDARY}"
-    escaped = "".join(f"\\{byte:03d}" for byte in body)
-    return f'wrk.method = "POST"\nwrk.body = "{escaped}"\nwrk.headers["Content-Type"] = "{kind}"\n'.encode()
+def _start(peer: str, python: str, args: argparse.Namespace, folder: Path, until_the_end: ExitStack) -> list[Asked]:
+    asked = []
+    given = variables(args.processes, args.peer_threads)
+    for number, server in enumerate(servers(peer, args.processes, make_picture())):
+        asked += start(server, python, given, folder / f"{peer}-{number}.log", until_the_end)
+    return asked
 
 
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
+def _limits(asked: Sequence[Asked]) -> Limits:
+    ours = next((each for each in asked if each.name == BASELINE), None)
+    if ours is None:
+        return Ceiling(), None
+    many = Asked(f"ours, {BATCH} pictures a request", ours.process, batch("/predict/batch", make_picture(), BATCH))
+    many.process.resume()
+    check(many)
+    many.process.halt()
+    return Ceiling(), many
 
 
-def _wait_for(url: str) -> None:
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            urllib.request.urlopen(url).close()
-            return
-        except OSError as error:
-            if time.monotonic() > deadline:
-                raise UserError(f"{url} does not answer ({error}).") from error
-            time.sleep(0.1)
+def _run_round(number: int, asked: Sequence[Asked], limits: Limits | None, args: argparse.Namespace) -> None:
+    for connections in args.connections:
+        for each in asked:
+            load = each.ask(connections, args.seconds)
+            said = f"{each.name}, {connections} connections: {load.rate:,.0f}/s, p99 {load.p99:.1f} ms"
+            print(f"round {number}, {said}", file=sys.stderr)
+    if limits:
+        limits[0].measure()
+        if limits[1]:
+            limits[1].ask(BATCH_CONNECTIONS, args.seconds)
+
+
+def _tables(asked: Sequence[Asked], limits: Limits | None, connections: Sequence[int]) -> list[str]:
+    loads = {each.name: each.loads for each in asked}
+    tables = [serving_table.rates(loads, connections, BASELINE), "", serving_table.latencies(loads, connections)]
+    if limits:
+        ceiling, many = limits
+        ours = {}
+        if many:
+            most = max(connections)
+            ours[f"{BASELINE}, {most} connections"] = [load.rate for load in loads[BASELINE][most]]
+            ours[many.name] = [BATCH * load.rate for load in many.loads[BATCH_CONNECTIONS]]
+        tables += ["", serving_ceiling.table(ceiling.rates, ours), "", f"- provider: {ceiling.provider}"]
+    failed = serving_table.failures(loads)
+    return [*tables, "", *failed] if failed else tables
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(positive(each) for each in text.split(","))
+
+
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(text.split(","))
+    unknown = [name for name in names if name not in SERVERS]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(SERVERS)}")
+    return names
 
 
 if __name__ == "__main__":

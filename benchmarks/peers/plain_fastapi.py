@@ -1,37 +1,39 @@
-"""The server that one writes first: FastAPI, an UploadFile, a batch of one on the event loop, the same ONNX file.
+"""The server that one writes first: FastAPI, a batch of one on the event loop, the same ONNX file.
 
-python -m benchmarks.peers.plain_fastapi MODEL PORT
+python -m benchmarks.peers.plain_fastapi PORT PROCESSES
 """
 
 from __future__ import annotations
 
-import io
-import json
 import sys
 from typing import Any
 
-import numpy as np
-import onnxruntime
 import uvicorn
-from fastapi import FastAPI, UploadFile
-from PIL import Image
+from fastapi import FastAPI, Request, UploadFile
+
+from benchmarks.peers.onnx_classifier import OnnxClassifier
 
 
-def make_app(model: str) -> FastAPI:
-    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
-    names = json.loads(session.get_modelmeta().custom_metadata_map["class_names"])
-    height, width = session.get_inputs()[0].shape[1:3]
+def make_app() -> FastAPI:
+    classifier = OnnxClassifier.from_environment()
     app = FastAPI()
+
+    @app.get("/ready")
+    async def ready() -> dict[str, bool]:
+        return {"ready": True}
 
     @app.post("/predict")
     async def predict(file: UploadFile) -> dict[str, Any]:
-        picture = Image.open(io.BytesIO(await file.read())).convert("RGB").resize((width, height))
-        probabilities, labels = session.run(["probabilities", "label"], {"images": np.asarray(picture)[None]})
-        shown = dict(zip(names, probabilities[0].tolist(), strict=True))
-        return {"label": names[labels[0]], "probabilities": shown}
+        return classifier.classify(classifier.decode(await file.read())[None])[0]
+
+    @app.post("/predict/body")
+    async def predict_body(request: Request) -> dict[str, Any]:
+        return classifier.classify(classifier.decode(await request.body())[None])[0]
 
     return app
 
 
 if __name__ == "__main__":
-    uvicorn.run(make_app(sys.argv[1]), port=int(sys.argv[2]), log_level="warning")
+    port, processes = map(int, sys.argv[1:])
+    app = "benchmarks.peers.plain_fastapi:make_app"
+    uvicorn.run(app, factory=True, port=port, workers=processes, log_level="warning")
