@@ -83,14 +83,15 @@ def limited_protocol(head_timeout: float, upload_timeout: float) -> type[HttpToo
         def data_received(self, data: bytes) -> None:
             self._body_seen = False
             self._unset_keepalive_if_required()
-            try:
-                self.parser.feed_data(data)
-            except httptools.HttpParserUpgrade as offer:
-                self._go_on_without_upgrade(data[offer.args[0] :])
-                return
-            except httptools.HttpParserError:
-                self._refuse(HTTPStatus.BAD_REQUEST, "This is no request that HTTP/1.1 allows.")
-                return
+            unread = data
+            while unread and not self.transport.is_closing():
+                try:
+                    self.parser.feed_data(unread)
+                    unread = b""
+                except httptools.HttpParserUpgrade as offer:
+                    unread = self._without_offer() + unread[offer.args[0] :]
+                except httptools.HttpParserError:
+                    self._refuse(HTTPStatus.BAD_REQUEST, "This is no request that HTTP/1.1 allows.")
             of_body = self._in_message and not self._in_head and not self._body_seen
             if self.transport.is_closing() or not (self._in_head or of_body):
                 return
@@ -102,19 +103,18 @@ def limited_protocol(head_timeout: float, upload_timeout: float) -> type[HttpToo
             elif self._in_head and self._timer is None:
                 self._timer = self.loop.call_later(head_timeout, self._on_head_timeout)
 
-        def _go_on_without_upgrade(self, rest: bytes) -> None:
-            """Read the request as if it offered no other protocol (RFC 9110, section 7.8); Java's clients offer HTTP/2.
+        def _without_offer(self) -> bytes:
+            """The head of a request that offers another protocol, without the offer (RFC 9110, section 7.8).
 
-            The parser itself leaves out the body.
+            The parser leaves out the body behind such a head. Java's clients offer HTTP/2 with every request.
             """
             method = self.parser.get_method()
             if method == b"CONNECT":
                 self._refuse(HTTPStatus.BAD_REQUEST, "This server is no proxy.")
-                return
             lines = [method + b" " + self.url + b" HTTP/1.1"]
             lines += [name + b": " + value for name, value in self.headers if name not in OFFERS]
             self.parser = httptools.HttpRequestParser(self)
-            self.data_received(b"\r\n".join(lines) + b"\r\n\r\n" + rest)
+            return b"\r\n".join(lines) + b"\r\n\r\n"
 
         def _on_head_timeout(self) -> None:
             self._timer = None

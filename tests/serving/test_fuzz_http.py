@@ -145,6 +145,11 @@ def test_an_offer_of_another_protocol_is_overlooked(hurried: Server) -> None:
         assert b'"label":"red"' in answer
 
 
+def test_any_number_of_offers_may_come_at_once(hurried: Server) -> None:
+    offer = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n"
+    assert exchange(hurried, 1_000 * offer).count(b"HTTP/1.1 200 ") == 1_000
+
+
 def test_damaged_requests(hurried: Server) -> None:
     choose = random.Random(4)
     requests = []
