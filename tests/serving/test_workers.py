@@ -44,6 +44,7 @@ def ask(server: Server) -> httpx.Response:
 
 def test_any_worker_answers_and_any_tells_the_metrics_of_all(server: Server) -> None:
     assert {ask(server).json()["label"] for _ in range(40)} == {"green"}
+    server.wait_for(lambda: scrape(server)["predict_requests_total", labels(status="200")] == 40)
 
     for _ in range(6):
         samples = scrape(server)
@@ -59,6 +60,8 @@ def test_any_worker_answers_and_any_tells_the_metrics_of_all(server: Server) -> 
 def test_a_killed_worker_is_replaced_and_its_counts_are_kept(server: Server) -> None:
     for _ in range(20):
         assert ask(server).status_code == 200
+    # A request is counted when its answer has been sent.
+    server.wait_for(lambda: scrape(server)["predict_requests_total", labels(status="200")] == 20)
     before = workers_of(server)
     assert len(before) == 2
 
@@ -69,7 +72,7 @@ def test_a_killed_worker_is_replaced_and_its_counts_are_kept(server: Server) -> 
     assert set(workers_of(server)) != set(before)
     assert scrape(server)["predict_requests_total", labels(status="200")] == 20
     assert ask(server).status_code == 200
-    assert scrape(server)["predict_requests_total", labels(status="200")] == 21
+    server.wait_for(lambda: scrape(server)["predict_requests_total", labels(status="200")] == 21)
 
 
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
