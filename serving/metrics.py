@@ -20,6 +20,7 @@ from serving.batch_metrics import DURATION_BUCKETS, BatchMetrics
 from serving.model_metrics import ModelCollector, PredictionCounter
 from serving.models import Models
 from serving.problems import CLIENT_CLOSED_REQUEST
+from serving.process_metrics import ServerProcessCollector
 
 # A series more for every counter, which nothing here needs.
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -62,6 +63,7 @@ def _registries() -> tuple[CollectorRegistry, CollectorRegistry]:
     scraped = CollectorRegistry()
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
         MultiProcessCollector(scraped)  # type: ignore[no-untyped-call]
+        scraped.register(ServerProcessCollector())
         return scraped, CollectorRegistry()
     ProcessCollector(registry=scraped)
     return scraped, scraped

@@ -29,6 +29,11 @@ def workers_of(server: Server) -> list[int]:
     return [int(child) for child in children if b"multiprocessing.spawn" in Path(f"/proc/{child}/cmdline").read_bytes()]
 
 
+def memory_of(process: int) -> int:
+    """Its resident memory in bytes."""
+    return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
 def is_alive(process: int) -> bool:
     try:
         os.kill(process, 0)
@@ -53,6 +58,10 @@ def test_any_worker_answers_and_any_tells_the_metrics_of_all(server: Server) -> 
         assert samples["workers", labels()] == 2
         assert samples["model_ready", labels(model="cifar10")] == 1
         assert samples["inference_queue_pictures", labels()] == 0
+        resident = [memory_of(process) for process in (server.process.pid, *workers_of(server))]
+        assert len(resident) == 3
+        assert sum(resident) * 0.9 < samples["process_resident_memory_bytes", labels()] < sum(resident) * 1.5
+        assert samples["process_cpu_seconds_total", labels()] > 0.5
         server.client.close()
         server.client = httpx.Client(timeout=20)
 
