@@ -112,6 +112,7 @@ def test_the_log_is_short_and_says_what_serves(start_server: StartServer, models
     publish(models, 3, color_bundle())
     server = start_server()
     server.post(RED)
+    server.wait_for(lambda: " POST /predict " in server.log)  # written once the answer is sent
     lines = server.log.splitlines()
     assert len(lines) == 4, server.log
     assert "ExecutionProvider" in lines[0]
