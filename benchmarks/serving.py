@@ -22,7 +22,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks import machine, serving_ceiling, serving_table
-from benchmarks.flags import positive, run
+from benchmarks.flags import positive, run, some_of
 from benchmarks.serving_asked import Asked, check, start
 from benchmarks.serving_ceiling import Ceiling
 from benchmarks.serving_load import check_installed
@@ -44,7 +44,8 @@ def parser() -> argparse.ArgumentParser:
     add("--processes", type=positive, default=1, help="of each server (default: %(default)s)")
     shown = ",".join(map(str, CONNECTIONS))
     add("--connections", type=_numbers, default=CONNECTIONS, metavar="N,…", help=f"(default: {shown})")
-    add("--only", type=_names, default=SERVERS, metavar="NAME,…", help=f"some of {','.join(SERVERS)} (default: all)")
+    some = f"some of {','.join(SERVERS)} (default: all)"
+    add("--only", type=some_of(SERVERS), default=SERVERS, metavar="NAME,…", help=some)
     add("--peer", action="append", default=[], metavar="NAME=PYTHON", help="the Python that has this server")
     threads = "onnxruntime's threads in each of a peer's processes (default: their share of the cores)"
     add("--peer-threads", type=positive, metavar="COUNT", help=threads)
@@ -128,14 +129,6 @@ def _tables(asked: Sequence[Asked], limits: Limits | None, connections: Sequence
 
 def _numbers(text: str) -> tuple[int, ...]:
     return tuple(positive(each) for each in text.split(","))
-
-
-def _names(text: str) -> tuple[str, ...]:
-    names = tuple(text.split(","))
-    unknown = [name for name in names if name not in SERVERS]
-    if unknown:
-        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(SERVERS)}")
-    return names
 
 
 if __name__ == "__main__":

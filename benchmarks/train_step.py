@@ -21,7 +21,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks import machine
-from benchmarks.flags import add_flags, given_to_training, length, run
+from benchmarks.flags import add_flags, given_to_training, length, run, some_of
 from benchmarks.measured_run import seconds_per_step
 from benchmarks.spread import spread
 from benchmarks.tensorflow_environment import tensorflow_python, version
@@ -37,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
     described = argparse.ArgumentParser("python -m benchmarks.train_step", description=__doc__.split("\n")[0])
     add_flags(described, "a step")
     add = described.add_argument
-    add("--only", type=_programs, default=PROGRAMS, help=f"some of {','.join(PROGRAMS)} (default: all)")
+    add("--only", type=some_of(PROGRAMS), default=PROGRAMS, help=f"some of {','.join(PROGRAMS)} (default: all)")
     add("--tensorflow-python", metavar="PATH", help="a Python with TensorFlow (default: $TENSORFLOW_PYTHON, else new)")
     return described
 
@@ -97,14 +97,6 @@ def _ours(precision: str) -> Program:
 def _peer(python: str, module: str, precision: str) -> Program:
     command = [python, "-m", f"benchmarks.peers.{module}", f"--precision={precision}"]
     return lambda given, warm_up: seconds_per_step([*command, *given], warm_up)
-
-
-def _programs(text: str) -> tuple[str, ...]:
-    names = tuple(text.split(","))
-    unknown = [name for name in names if name not in PROGRAMS]
-    if unknown:
-        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(PROGRAMS)}")
-    return names
 
 
 if __name__ == "__main__":

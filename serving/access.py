@@ -11,6 +11,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from serving.open_inference.request import HEADER_LENGTH
 from serving.problems import problem_response
 
 Header = tuple[bytes, bytes]
@@ -26,8 +27,6 @@ OF_DOCS = (
     b"default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
     b"base-uri 'none'; frame-ancestors 'none'"
 )
-# How the Open Inference Protocol's binary tensors tell where the JSON before them ends.
-BINARY_HEADER = "Inference-Header-Content-Length"
 
 
 class SecurityHeaders:
@@ -93,8 +92,8 @@ class Cors(CORSMiddleware):
             app,
             allow_origins=origins,
             allow_methods=("GET", "HEAD", "POST"),
-            allow_headers=("Authorization", "X-API-Key", "X-Request-ID", "traceparent", "tracestate", BINARY_HEADER),
-            expose_headers=("X-Request-ID", "Server-Timing", "Retry-After", "WWW-Authenticate", BINARY_HEADER),
+            allow_headers=("Authorization", "X-API-Key", "X-Request-ID", "traceparent", "tracestate", HEADER_LENGTH),
+            expose_headers=("X-Request-ID", "Server-Timing", "Retry-After", "WWW-Authenticate", HEADER_LENGTH),
         )
 
     def preflight_response(self, request_headers: Headers) -> Response:

@@ -38,6 +38,7 @@ def _form(field: dict[str, Any]) -> dict[str, Any]:
     return {"multipart/form-data": {"schema": schema}}
 
 
+HOT = {"method": "POST", "path": "/predict"}  # the route that does not go through FastAPI's router
 # How paths begin: where something is predicted, and where the models are told of. What ends in /ready is a probe.
 PREDICTIONS = r"/predict(?!\w)|/v2/models/.*/infer"
 FACTS = r"/metrics|/models|/v2/repository|/v2/models/(?!.+/ready$)"
@@ -76,7 +77,7 @@ def create_app(settings: Settings, models: Models, metrics: Metrics, pipeline: P
         telemetry=telemetry_config(settings.otlp_endpoint),
     )
     endpoint = PredictEndpoint(settings, models, pipeline, metrics.predictions)
-    app.add_middleware(HotRoute, method="POST", path="/predict", endpoint=endpoint)
+    app.add_middleware(HotRoute, **HOT, endpoint=endpoint)
     if keys:
         closed = f"{PREDICTIONS}|{FACTS}" if settings.protect_metrics else PREDICTIONS
         closed_paths = re.compile(closed, re.DOTALL)
@@ -84,7 +85,7 @@ def create_app(settings: Settings, models: Models, metrics: Metrics, pipeline: P
         describe_keys(app, closed_paths)
     app.add_middleware(PredictMeter, paths=re.compile(PREDICTIONS, re.DOTALL), metrics=metrics)
     if settings.otlp_endpoint:
-        app.add_middleware(TraceStages, method="POST", path="/predict")
+        app.add_middleware(TraceStages, **HOT)
     add_problem_handlers(app)
 
     @app.post(

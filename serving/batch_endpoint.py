@@ -33,7 +33,7 @@ class BatchEndpoint:
             body = await read_body(
                 request.receive, headers, self._settings.max_batch_bytes, self._settings.upload_timeout
             )
-            pictures = await asyncio.to_thread(extract_pictures, body, content_type_of(headers), MAX_PICTURES)
+            pictures = await self._pipeline.apart(extract_pictures, body, content_type_of(headers), MAX_PICTURES)
             with self._pipeline.admitted(len(pictures)):
                 found = await asyncio.gather(
                     *(self._pipeline.classify(classifier, picture.content) for picture in pictures),

@@ -6,10 +6,11 @@ text chunks that inflate, progressive scans.
 
 from __future__ import annotations
 
+from serving.picture_container import JPEG_SIGNATURE, PNG_SIGNATURE
+
 MAX_BYTES = 32_768
 MAX_PIXELS = 16_384  # 128 x 128
 
-PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 # Those of the PNG specification that say something about pixels and are not compressed (sections 11.2 and 11.3).
 PNG_CHUNKS = frozenset(
     (
@@ -29,7 +30,6 @@ PNG_CHUNKS = frozenset(
     )
 )
 
-JPEG_SIGNATURE = b"\xff\xd8\xff"
 JPEG_SEQUENTIAL = (0xC0, 0xC1)  # start of frame: baseline, extended sequential (ITU-T T.81, table B.1)
 JPEG_START_OF_SCAN = b"\xff\xda"
 MAX_JPEG_SCANS = 4  # one a component

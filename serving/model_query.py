@@ -1,10 +1,10 @@
-"""``?model=NAME&version=NUMBER`` -> the classifier that answers."""
+"""What a request names, in ``?model=NAME&version=NUMBER`` or in its path -> the classifier that answers."""
 
 from starlette.datastructures import QueryParams
 
 from serving.classifier import Classifier
 from serving.models import Models
-from serving.repository import VERSION_NAME
+from serving.repository import VERSION_NAME, UnknownModel
 from serving.settings import MODEL_NAME
 
 PARAMETERS = [
@@ -43,3 +43,12 @@ def asked_model(models: Models, query: bytes) -> Classifier:
     if version is not None and not VERSION_NAME.fullmatch(version):
         raise MalformedQuery(f"The version must be a whole number from 1, not {version[:100]!r}.")
     return models.find(parameters.get("model"), int(version) if version is not None else None)
+
+
+def named_model(models: Models, name: str, version: str | None = None) -> Classifier:
+    """Return the model of a path; its highest loaded version where none is named. Raises what Models.find does."""
+    if version is None:
+        return models.find(name)
+    if not VERSION_NAME.fullmatch(version):
+        raise UnknownModel(f"A model's version is a whole number from 1, not {version[:100]!r}.")
+    return models.find(name, int(version))

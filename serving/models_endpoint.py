@@ -7,10 +7,11 @@ from pydantic import TypeAdapter
 from starlette.responses import Response
 
 from serving.classifier import Classifier
+from serving.model_query import named_model
 from serving.models import Models
 from serving.predictions import ListedModel, LoadedVersion, ModelFacts, RefusedVersion
 from serving.problems import problem_descriptions
-from serving.repository import VERSION_NAME, ModelRepository, UnknownModel
+from serving.repository import ModelRepository
 
 Name = Annotated[str, Path(description="Name of the model.")]
 Version = Annotated[str, Path(description="Its version, a whole number.")]
@@ -44,9 +45,7 @@ def add_models(app: FastAPI, models: Models) -> None:
     )
     @app.head("/models/{name}/{version}", include_in_schema=False)
     def read_version(name: Name, version: Version) -> Response:
-        if not VERSION_NAME.fullmatch(version):
-            raise UnknownModel(f"A version is a whole number from 1, not {version[:100]!r}.")
-        return Response(facts_of(models, models.find(name, int(version))), media_type="application/json")
+        return Response(facts_of(models, named_model(models, name, version)), media_type="application/json")
 
 
 def facts_of(models: Models, classifier: Classifier) -> str:

@@ -78,6 +78,10 @@ class Pipeline:
         finally:
             self._count(-pictures)
 
+    def apart(self, function: Callable[..., T], *arguments: object) -> asyncio.Future[T]:
+        """On a thread for what would keep the event loop from everybody else's requests."""
+        return asyncio.get_running_loop().run_in_executor(self._decoders, function, *arguments)
+
     async def classify_upload(self, classifier: Classifier, body: bytes, content_type: str) -> Prediction:
         """Answers for the picture in a request's body.
 
@@ -85,7 +89,7 @@ class Pipeline:
         """
         with self.admitted():
             if len(body) > MAX_PARSED_HERE:
-                data = await self._apart(extract_picture, body, content_type)
+                data = await self.apart(extract_picture, body, content_type)
             else:
                 data = extract_picture(body, content_type)
             if not is_cheap(data):
@@ -101,7 +105,7 @@ class Pipeline:
     async def classify(self, classifier: Classifier, data: bytes) -> Prediction:
         """Answers for an encoded picture that has been admitted, large or one of many."""
         began = time.monotonic()
-        picture = await self._apart(decode_picture, data, classifier.picture_size, self._max_pixels)
+        picture = await self.apart(decode_picture, data, classifier.picture_size, self._max_pixels)
         note_stage("decode", began, time.monotonic())
         return await self._batcher.classify(classifier, picture)
 
@@ -132,10 +136,6 @@ class Pipeline:
         for _ in range(2):  # what sockets hold becomes a request's task, and this begins
             await asyncio.sleep(0)
         return self._unanswered == 1
-
-    def _apart(self, function: Callable[..., T], *arguments: object) -> asyncio.Future[T]:
-        """On a thread for what would keep the event loop from everybody else's requests."""
-        return asyncio.get_running_loop().run_in_executor(self._decoders, function, *arguments)
 
     def _count(self, pictures: int) -> None:
         self._unanswered += pictures

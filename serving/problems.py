@@ -73,10 +73,15 @@ def problem_response(
 
 def problem_of(error: Exception) -> Problem:
     """What one of the exceptions of the table is answered with. Raises any other."""
+    kind = _kind_of(error)
+    return _problem(kind.status, str(error), kind.name, kind.title)
+
+
+def _kind_of(error: Exception) -> Kind:
     kind = KINDS.get(type(error))
     if kind is None:
         raise error
-    return _problem(kind.status, str(error), kind.name, kind.title)
+    return kind
 
 
 def _problem(status: int, detail: str, name: str, title: str) -> Problem:
@@ -92,9 +97,7 @@ def answer_error(error: Exception) -> Response:
     """Answer one of the exceptions of the table, or a client that went away. Raises any other."""
     if isinstance(error, ClientDisconnect):
         return Response(status_code=CLIENT_CLOSED_REQUEST)
-    kind = KINDS.get(type(error))
-    if kind is None:
-        raise error
+    kind = _kind_of(error)
     if kind.status == 500:
         logger.error("%s %s", error, error.__cause__ or "")
     return problem_response(kind.status, str(error), name=kind.name, title=kind.title, headers=kind.headers)

@@ -75,7 +75,7 @@ async def read_body(receive: Receive, headers: Mapping[bytes, bytes], max_bytes:
         raise NothingSent(f"The request has no body: {HOW_TO_SEND}.")
     _check_length(length, max_bytes)
     _check_type(content_type_of(headers))
-    body = await read_bounded(receive, headers, max_bytes, timeout)
+    body = await _read_within(receive, max_bytes, timeout)
     if not body:
         raise NothingSent(f"The request has no body: {HOW_TO_SEND}.")
     return body
@@ -84,6 +84,10 @@ async def read_body(receive: Receive, headers: Mapping[bytes, bytes], max_bytes:
 async def read_bounded(receive: Receive, headers: Mapping[bytes, bytes], max_bytes: int, timeout: float) -> bytes:
     """Read the whole body, whatever it is. Raises BodyTooLarge, UploadTooSlow or ClientDisconnect."""
     _check_length(headers.get(b"content-length"), max_bytes)
+    return await _read_within(receive, max_bytes, timeout)
+
+
+async def _read_within(receive: Receive, max_bytes: int, timeout: float) -> bytes:
     try:
         async with asyncio.timeout(timeout):
             return await _read(receive, max_bytes)

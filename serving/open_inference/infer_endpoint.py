@@ -1,18 +1,15 @@
 """POST /v2/models/…/infer as an ASGI application of its own, like `PredictEndpoint`."""
 
-import asyncio
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
 from serving.classifier import Classifier
 from serving.model_metrics import PredictionCounter
+from serving.model_query import named_model
 from serving.models import Models
 from serving.open_inference.answer import Answer, encode_answer
 from serving.open_inference.content_encoding import decoded
-from serving.open_inference.model_metadata import named_model
 from serving.open_inference.request import HEADER_LENGTH, Inference, parse_inference
 from serving.pipeline import Pipeline
 from serving.settings import Settings
@@ -25,8 +22,6 @@ class InferEndpoint:
     def __init__(self, settings: Settings, models: Models, pipeline: Pipeline, predictions: PredictionCounter) -> None:
         self._settings, self._models, self._pipeline = settings, models, pipeline
         self._predictions = predictions
-        # As many at once as decode pictures: each takes a multiple of the body's memory.
-        self._parsers = ThreadPoolExecutor(settings.inference_threads, thread_name_prefix="tensor-parsing")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one inference request, or raises one of the exceptions that `problems` answers."""
@@ -62,7 +57,7 @@ class InferEndpoint:
 
         if _is_quick(body, encoding, header_length):
             return parse()
-        return await asyncio.get_running_loop().run_in_executor(self._parsers, parse)
+        return await self._pipeline.apart(parse)  # as many at once as are decoded: each takes a multiple of the body
 
 
 def _is_quick(body: bytes, encoding: str | None, header_length: str | None) -> bool:

@@ -13,18 +13,8 @@ from serving.open_inference.messages import (
     ModelParameters,
     TensorMetadata,
 )
-from serving.repository import VERSION_NAME, UnknownModel
 
 PLATFORM = "onnxruntime_onnx"  # Triton's name for what runs it
-
-
-def named_model(models: Models, name: str, version: str | None = None) -> Classifier:
-    """Return the model of an address; its highest loaded version where none is named. Raises what Models.find does."""
-    if version is None:
-        return models.find(name)
-    if not VERSION_NAME.fullmatch(version):
-        raise UnknownModel(f"A model's version is a whole number from 1, not {version[:100]!r}.")
-    return models.find(name, int(version))
 
 
 def metadata_of(classifier: Classifier, versions: list[int]) -> ModelMetadata:

@@ -13,6 +13,7 @@ from starlette.routing import Route
 
 from serving.batch_endpoint import MAX_PICTURES
 from serving.metrics import Metrics
+from serving.model_query import named_model
 from serving.models import Models
 from serving.open_inference.infer_endpoint import InferEndpoint
 from serving.open_inference.inlined_schema import inlined_schema
@@ -29,7 +30,7 @@ from serving.open_inference.messages import (
     ServerMetadata,
     ServerReady,
 )
-from serving.open_inference.model_metadata import configuration_of, list_versions, metadata_of, named_model
+from serving.open_inference.model_metadata import configuration_of, list_versions, metadata_of
 from serving.open_inference.request import HEADER_LENGTH
 from serving.pipeline import Pipeline
 from serving.problems import problem_descriptions
