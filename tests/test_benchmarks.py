@@ -94,6 +94,7 @@ def test_breakdown_accounts_for_the_whole_step(cifar10_dir: Path) -> None:
     whole = milliseconds.pop("the whole step")
     assert {"conv1", "conv2", "LRN", "pooling", "fully connected", "distortions"} < milliseconds.keys()
     assert sum(milliseconds.values()) == pytest.approx(whole, abs=0.1)
+    del milliseconds["between operators: Python, autograd"]  # on a busy machine it may be the most
     assert max(milliseconds, key=milliseconds.__getitem__) == "conv2"
 
 

@@ -7,10 +7,10 @@ import os
 import signal
 import sys
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from torch.distributed.elastic.multiprocessing import SignalException
-from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 SHUTDOWN_SECONDS = 120  # that the ranks have, after a signal, to finish an evaluation and save
@@ -38,8 +38,19 @@ def launch(ranks: int, arguments: Sequence[str]) -> int:
     try:
         elastic_launch(config, sys.executable)("-m", "training", *arguments)
     except ChildFailedError as failed:
-        _, failure = failed.get_first_failure()
-        return failure.exitcode if failure.exitcode > 0 else 128 - failure.exitcode
+        exitcode = _cause(failed.failures.values()).exitcode
+        return exitcode if exitcode > 0 else 128 - exitcode
     except SignalException as stopped:
         return 128 + signal.Signals(stopped.sigval)
     return 0
+
+
+def _cause(failures: Iterable[ProcessFailure]) -> ProcessFailure:
+    """The first failure. Within its second (their clock has no more), a killed rank comes before those that lost it."""
+    ended_by_launcher = -signal.SIGTERM
+
+    def order(failure: ProcessFailure) -> tuple[int, bool]:
+        killed = failure.exitcode < 0 and failure.exitcode != ended_by_launcher
+        return failure.timestamp, not killed
+
+    return min(failures, key=order)
