@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from serving.model_metrics import PredictionCounter
-from serving.model_query import asked_model
+from serving.model_query import read_query
 from serving.models import Models
 from serving.pipeline import Pipeline
 from serving.predictions import PictureAnswer, Prediction, Predictions
@@ -26,26 +26,26 @@ class BatchEndpoint:
 
     async def __call__(self, request: Request) -> Response:
         """Answers all pictures, or raises one of the exceptions that `problems` answers."""
-        self._pipeline.check_room()
-        classifier = asked_model(self._models, request.scope["query_string"])
+        classifier, top = read_query(self._models, request.scope["query_string"])
+        self._pipeline.check_room(classifier)
         headers = dict(request.scope["headers"])
         with told_when_interrupted():
             body = await read_body(
                 request.receive, headers, self._settings.max_batch_bytes, self._settings.upload_timeout
             )
             pictures = await self._pipeline.apart(extract_pictures, body, content_type_of(headers), MAX_PICTURES)
-            with self._pipeline.admitted(len(pictures)):
+            with self._pipeline.admitted(classifier, len(pictures)):
                 found = await asyncio.gather(
                     *(self._pipeline.classify(classifier, picture.content) for picture in pictures),
                     return_exceptions=True,
                 )
-        answers = Predictions(predictions=[self._told(*each) for each in zip(pictures, found, strict=True)])
+        answers = Predictions(predictions=[self._told(*each, top) for each in zip(pictures, found, strict=True)])
         return Response(answers.model_dump_json(exclude_none=True), media_type="application/json")
 
-    def _told(self, picture: SentPicture, found: Prediction | BaseException) -> PictureAnswer:
+    def _told(self, picture: SentPicture, found: Prediction | BaseException, top: int | None) -> PictureAnswer:
         if isinstance(found, Prediction):
             self._predictions.count(found.model.name, found.label)
-            return PictureAnswer(filename=picture.filename, prediction=found)
+            return PictureAnswer(filename=picture.filename, prediction=found.of_top(top))
         if isinstance(found, Exception):
             return PictureAnswer(filename=picture.filename, problem=problem_of(found))
         raise found

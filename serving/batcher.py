@@ -25,8 +25,7 @@ from serving.predictions import Prediction
 
 logger = logging.getLogger(__name__)
 
-MAX_BATCH = 32  # pictures; beyond it a CPU gains nothing, and everyone in the batch waits for it
-STUCK_SECONDS = 60.0  # no batch takes that long, and no model's first either, since it has been warmed up
+STUCK_SECONDS = 60.0  # no batch takes that long: a classifier's greatest one is a matter of its time
 
 
 class InferenceStuck(Exception):
@@ -50,7 +49,10 @@ class Batcher:
     def __init__(self, metrics: BatchMetrics) -> None:
         self._metrics = metrics
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
-        self._set_aside: deque[_Job] = deque()
+        # Of the thread's own.
+        self._waiting: dict[Classifier, deque[_Job]] = {}
+        self._last: Classifier | None = None
+        self._ending = False
         self._busy_since: float | None = None
         self._thread = self._start()
 
@@ -110,26 +112,28 @@ class Batcher:
                 self._busy_since = None
 
     def _take(self) -> list[_Job]:
-        """Waits for a job, and takes all that has queued for the same classifier; nothing at the end.
+        """Waits for a job, and takes what has queued for one classifier; nothing at the end.
 
-        Jobs for other classifiers are set aside, and come first at the next look.
+        Classifiers take turns, so that however many pictures wait for one, the others' wait for a batch of it.
         """
-        first = self._set_aside.popleft() if self._set_aside else self._jobs.get()
-        if first is None:
-            return []
-        jobs, others = [first], deque[_Job]()
-        while len(jobs) < MAX_BATCH:
+        while not self._ending:
             try:
-                job = self._set_aside.popleft() if self._set_aside else self._jobs.get_nowait()
+                job = self._jobs.get(block=not self._waiting)
             except Empty:
                 break
             if job is None:
-                self._jobs.put(None)
-                break
-            (jobs if job.classifier is first.classifier else others).append(job)
-        others.extend(self._set_aside)
-        self._set_aside = others
-        return jobs
+                self._ending = True
+            else:
+                self._waiting.setdefault(job.classifier, deque()).append(job)
+        if not self._waiting:
+            return []
+        self._last = next((each for each in self._waiting if each is not self._last), self._last)
+        assert self._last is not None
+        jobs = self._waiting.pop(self._last)
+        taken = [jobs.popleft() for _ in range(min(len(jobs), self._last.most_at_once))]
+        if jobs:
+            self._waiting[self._last] = jobs  # behind the others
+        return taken
 
     def _answer(self, jobs: Sequence[_Job], began: float) -> None:
         if not jobs:

@@ -35,7 +35,8 @@ LONE_SPIN_MICROSECONDS = 20
 
 Accuracy = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-NonEmpty = Annotated[str, Field(min_length=1, max_length=200)]
+# A class's name may be a folder's, and no file system has longer ones.
+NonEmpty = Annotated[str, Field(min_length=1, max_length=255)]
 FileState = tuple[int, int, int, int]
 
 

@@ -1,6 +1,7 @@
 """One version of a model in memory: uint8 pictures in, answers out."""
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,13 @@ from serving.predictions import ModelVersion, Prediction
 from serving.providers import Provider
 
 OUTPUTS = ["probabilities", "label"]
-WARM_UP_BATCHES = (1, 2, 8)
-WARM_UP_RUNS = 5
+WARM_UP_BATCHES = (2, 8)
+WARM_UP_RUNS = 5  # of each batch, unless they take this long together:
+WARM_UP_SECONDS = 0.25
 QUICK_SECONDS = 0.002
+MAX_BATCH = 32  # pictures; beyond it a CPU gains nothing, and everyone in the batch waits for it
+# Nor does anyone gain from a batch that takes longer, which all the others wait for; its memory grows with it.
+BATCH_SECONDS = 0.1
 
 
 class InferenceFailed(Exception):
@@ -32,6 +37,7 @@ class Classifier:
         self._session = bundle.session
         self._lone_session = bundle.lone_session
         self._lone_seconds = float("inf")
+        self._picture_seconds = 0.0
         self._metadata = bundle.metadata
         self._itself = ModelVersion(name=name, version=version)
 
@@ -44,11 +50,35 @@ class Classifier:
         """Whether a lone picture takes so little time that an event loop can compute it itself."""
         return self._lone_seconds < QUICK_SECONDS
 
+    @property
+    def picture_seconds(self) -> float:
+        """How long a picture takes, one of many; 0 before it has been warmed up."""
+        return self._picture_seconds
+
+    @property
+    def most_at_once(self) -> int:
+        """How many pictures a run may have, from 1 to MAX_BATCH."""
+        if self._picture_seconds * MAX_BATCH <= BATCH_SECONDS:
+            return MAX_BATCH
+        return max(1, int(BATCH_SECONDS / self._picture_seconds))
+
     def run(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Run the network on uint8 [N, height, width, 3] RGB: probabilities [N, classes] and labels [N].
 
         Raises InferenceFailed when onnxruntime fails.
         """
+        parts = list(self.runs(images))
+        if len(parts) == 1:
+            return parts[0]
+        probabilities, labels = zip(*parts, strict=True)
+        return np.concatenate(probabilities), np.concatenate(labels)
+
+    def runs(self, images: NDArray[np.uint8]) -> Iterator[tuple[NDArray[np.float32], NDArray[np.int64]]]:
+        """The same in parts of ``most_at_once`` pictures, each computed when it is asked for."""
+        for first in range(0, len(images), self.most_at_once):
+            yield self._run(images[first : first + self.most_at_once])
+
+    def _run(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         session = self._session if len(images) > 1 else self._lone_session
         try:
             probabilities, labels = session.run(OUTPUTS, {"images": images})
@@ -84,22 +114,28 @@ class Classifier:
         )
 
     def warm_up(self) -> None:
-        """Run a few batch sizes, which allocates what later runs reuse; check the answers, and time a lone picture.
+        """Run a few batch sizes, which allocates what later runs reuse; check the answers, and measure the time.
 
         Raises BundleError when the graph does not keep what its signature promises.
         """
-        random = np.random.default_rng(0)
+        self._picture_seconds = self._lone_seconds = self._try(self._lone_session, 1)
+        if not self.is_quick:
+            # Beside such a network the event loop has next to nothing to do: batches too are for all processors.
+            self._session = self._lone_session
         for batch in WARM_UP_BATCHES:
-            images = random.integers(0, 256, (batch, *self.picture_size, 3), dtype=np.uint8)
-            images[0] = 0
-            for session in {self._session, self._lone_session}:
-                self._check(session, images)
-        self._lone_seconds = min(self._time_alone() for _ in range(WARM_UP_RUNS))
+            if batch == WARM_UP_BATCHES[0] or batch <= self.most_at_once:
+                self._picture_seconds = self._try(self._session, batch) / batch
 
-    def _time_alone(self) -> float:
-        began = time.perf_counter()
-        self._lone_session.run(OUTPUTS, {"images": np.zeros((1, *self.picture_size, 3), np.uint8)})
-        return time.perf_counter() - began
+    def _try(self, session: InferenceSession, batch: int) -> float:
+        """Check the answers for a batch, and return how many seconds it takes at best."""
+        images = np.random.default_rng(0).integers(0, 256, (batch, *self.picture_size, 3), dtype=np.uint8)
+        images[0] = 0
+        seconds: list[float] = []
+        while len(seconds) < WARM_UP_RUNS and sum(seconds) < WARM_UP_SECONDS:
+            began = time.perf_counter()
+            self._check(session, images)
+            seconds.append(time.perf_counter() - began)
+        return min(seconds)
 
     def _check(self, session: InferenceSession, images: NDArray[np.uint8]) -> None:
         batch, classes = len(images), len(self._metadata.class_names)

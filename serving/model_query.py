@@ -1,4 +1,7 @@
-"""What a request names, in ``?model=NAME&version=NUMBER`` or in its path -> the classifier that answers."""
+"""What a request names, in ``?model=NAME&version=NUMBER&top=COUNT`` or in its path -> the classifier that answers."""
+
+import re
+from typing import NamedTuple
 
 from starlette.datastructures import QueryParams
 
@@ -20,29 +23,48 @@ PARAMETERS = [
         "description": "Its version; without it the highest one that is loaded.",
         "schema": {"type": "integer", "minimum": 1, "maximum": 10**18 - 1},
     },
+    {
+        "name": "top",
+        "in": "query",
+        "description": "Answer with the probabilities of so many classes, the most probable first; without it of all.",
+        "schema": {"type": "integer", "minimum": 1, "maximum": 10**6 - 1},
+    },
 ]
 """For OpenAPI."""
 
 
+TOP = re.compile(r"[1-9][0-9]{0,5}")
+
+
 class MalformedQuery(Exception):
-    """The query does not say which model is meant; the text is one sentence."""
+    """The query does not say what is meant; the text is one sentence."""
 
 
-def asked_model(models: Models, query: bytes) -> Classifier:
-    """Return the model that a request's query names; parameters of other names are ignored.
+class Asked(NamedTuple):
+    classifier: Classifier
+    top: int | None
+    """Of how many classes the probabilities are wanted; None: of all."""
+
+
+def read_query(models: Models, query: bytes) -> Asked:
+    """Return the model that a request's query names, and how much of its answer; other parameters are ignored.
 
     Raises MalformedQuery, and whatever Models.find raises.
     """
     if not query:
-        return models.find()
+        return Asked(models.find(), None)
     parameters = QueryParams(query)
-    for name in ("model", "version"):
+    for name in ("model", "version", "top"):
         if len(parameters.getlist(name)) > 1:
             raise MalformedQuery(f"The query names {name!r} more than once.")
     version = parameters.get("version")
     if version is not None and not VERSION_NAME.fullmatch(version):
         raise MalformedQuery(f"The version must be a whole number from 1, not {version[:100]!r}.")
-    return models.find(parameters.get("model"), int(version) if version is not None else None)
+    top = parameters.get("top")
+    if top is not None and not TOP.fullmatch(top):
+        raise MalformedQuery(f"The number of classes, 'top', must be a whole number from 1, not {top[:100]!r}.")
+    classifier = models.find(parameters.get("model"), int(version) if version is not None else None)
+    return Asked(classifier, int(top) if top is not None else None)
 
 
 def named_model(models: Models, name: str, version: str | None = None) -> Classifier:

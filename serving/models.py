@@ -43,12 +43,21 @@ class Models:
         Raises UnknownModel when there is no such model or version, NotReady when it cannot be served now.
         """
         if name is None and version is None:
-            return self._default.require()
+            return self._require_default()
         repository = self.repository(self.default if name is None else name)
         try:
             return repository.require(version)
         except UnknownModel as error:
             raise self._unless_loading(error) from None
+
+    def _require_default(self) -> Classifier:
+        try:
+            return self._default.require()
+        except NotReady as reason:
+            others = {name: repository for name, repository in self._repositories.items() if repository.current}
+            if not others:
+                raise
+            raise NotReady(f"{reason} Others are served, to whoever names them: {enumerated(others)}.") from None
 
     def repository(self, name: str) -> ModelRepository:
         """Return the model of this name; raises UnknownModel, or NotReady as long as not all have been loaded."""
@@ -61,6 +70,13 @@ class Models:
     def repositories(self) -> list[ModelRepository]:
         """All models in the order of their names; the default one even before it is published."""
         return [repository for _, repository in sorted(self._repositories.items())]
+
+    def others_on_disk(self) -> list[str]:
+        """Name the folders beside the default model's; none while they cannot be read."""
+        try:
+            return sorted(self._names_on_disk() - {self.default})
+        except OSError:
+            return []
 
     def load_default(self) -> None:
         """Load the version that serves whoever names none, and nothing else yet."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from serving.batch_metrics import BatchMetrics
 from serving.batcher import Batcher
 from serving.cheap_picture import is_cheap
-from serving.classifier import Classifier
+from serving.classifier import Classifier, InferenceFailed
 from serving.current_request import note_stage
 from serving.picture import decode_picture
 from serving.predictions import Prediction
@@ -37,14 +38,20 @@ class QueueFull(Exception):
 class Pipeline:
     """Used by one event loop; entered and left like a context manager."""
 
-    def __init__(self, metrics: BatchMetrics, max_queue: int, max_pixels: int, decoding_threads: int) -> None:
-        """`max_queue`: pictures that may be decoded, wait or be computed at once."""
-        self._metrics, self._max_queue, self._max_pixels = metrics, max_queue, max_pixels
+    def __init__(
+        self, metrics: BatchMetrics, max_queue: int, max_wait: float, max_pixels: int, decoding_threads: int
+    ) -> None:
+        """`max_queue`: pictures that may be decoded, wait or be computed at once. `max_wait`: seconds that one may have
+        to wait for others."""
+        self._metrics, self._max_pixels = metrics, max_pixels
+        self._max_queue, self._max_wait = max_queue, max_wait
         self._batcher = Batcher(metrics)
         self._decoders = ThreadPoolExecutor(decoding_threads, thread_name_prefix="decoding")
         # Whole batches need no company. On a thread of their own, they and single pictures take turns.
         self._tensors = ThreadPoolExecutor(1, thread_name_prefix="tensors")
+        self._closing = threading.Event()
         self._unanswered = 0
+        self._unanswered_pictures: dict[Classifier, int] = {}
         self._lone_pictures = 0
 
     def __enter__(self) -> Self:
@@ -53,6 +60,7 @@ class Pipeline:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._closing.set()
         self._decoders.shutdown(cancel_futures=True)
         self._tensors.shutdown(cancel_futures=True)
         self._batcher.close()
@@ -61,22 +69,28 @@ class Pipeline:
         """Raises InferenceStuck where pictures are not answered."""
         self._batcher.check_alive()
 
-    def check_room(self, pictures: int = 1) -> None:
+    def check_room(self, classifier: Classifier, pictures: int = 1) -> None:
         """Raises QueueFull where so many more would be too many: best asked before an upload is read."""
         if self._unanswered + pictures > self._max_queue:
             self._metrics.refused.inc()
             raise QueueFull(f"{self._unanswered} pictures are waiting already, of {self._max_queue}; try again later.")
+        wait = self._wait_for(classifier)
+        if wait > self._max_wait:
+            self._metrics.refused.inc()
+            raise QueueFull(
+                f"The pictures that wait already take {wait:.0f} seconds, of {self._max_wait:g}; try again later."
+            )
 
     @contextmanager
-    def admitted(self, pictures: int = 1) -> Iterator[None]:
-        """Around the work for so many pictures; raises QueueFull where they would be too many."""
-        self.check_room(pictures)
+    def admitted(self, classifier: Classifier, pictures: int = 1) -> Iterator[None]:
+        """Around the work of a classifier for so many pictures; raises QueueFull where they would be too many."""
+        self.check_room(classifier, pictures)
         self._lone_pictures = self._lone_pictures + 1 if self._unanswered == 0 else 0
-        self._count(pictures)
+        self._count(classifier, pictures)
         try:
             yield
         finally:
-            self._count(-pictures)
+            self._count(classifier, -pictures)
 
     def apart(self, function: Callable[..., T], *arguments: object) -> asyncio.Future[T]:
         """On a thread for what would keep the event loop from everybody else's requests."""
@@ -87,7 +101,7 @@ class Pipeline:
 
         Raises QueueFull at once, and whatever extract_picture, decode_picture and Classifier.classify raise.
         """
-        with self.admitted():
+        with self.admitted(classifier):
             if len(body) > MAX_PARSED_HERE:
                 data = await self.apart(extract_picture, body, content_type)
             else:
@@ -116,7 +130,7 @@ class Pipeline:
 
         Raises QueueFull at once, and InferenceFailed.
         """
-        with self.admitted(len(images)):
+        with self.admitted(classifier, len(images)):
             queued = time.monotonic()
             return await asyncio.get_running_loop().run_in_executor(
                 self._tensors, self._run, classifier, images, queued
@@ -126,8 +140,14 @@ class Pipeline:
         self, classifier: Classifier, images: NDArray[np.uint8], queued: float
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         self._metrics.wait.observe(time.monotonic() - queued)
-        self._metrics.size.observe(len(images))
-        return classifier.run(images)
+        parts = []
+        for part in classifier.runs(images):
+            self._metrics.size.observe(len(part[1]))
+            parts.append(part)
+            if self._closing.is_set() and sum(len(labels) for _, labels in parts) < len(images):
+                raise InferenceFailed("The server stopped before all pictures were computed.")
+        probabilities, labels = zip(*parts, strict=True)
+        return np.concatenate(probabilities), np.concatenate(labels)
 
     async def _is_alone(self) -> bool:
         """Whether no other picture is here, nor was any beside the last ones, nor is one about to be."""
@@ -137,6 +157,17 @@ class Pipeline:
             await asyncio.sleep(0)
         return self._unanswered == 1
 
-    def _count(self, pictures: int) -> None:
+    def _wait_for(self, classifier: Classifier) -> float:
+        """How many seconds the network will take for what comes before another picture, as classifiers take turns."""
+        own = self._unanswered_pictures.get(classifier, 0) * classifier.picture_seconds
+        everything = sum(count * each.picture_seconds for each, count in self._unanswered_pictures.items())
+        return min(own * len(self._unanswered_pictures), everything)
+
+    def _count(self, classifier: Classifier, pictures: int) -> None:
         self._unanswered += pictures
+        of_this = self._unanswered_pictures.get(classifier, 0) + pictures
+        if of_this:
+            self._unanswered_pictures[classifier] = of_this
+        else:
+            del self._unanswered_pictures[classifier]
         self._metrics.queued.set(self._unanswered)

@@ -8,7 +8,7 @@ from starlette.types import Receive, Scope, Send
 
 from serving.current_request import note_prediction
 from serving.model_metrics import PredictionCounter
-from serving.model_query import asked_model
+from serving.model_query import read_query
 from serving.models import Models
 from serving.pipeline import Pipeline
 from serving.predictions import Prediction
@@ -38,9 +38,10 @@ class PredictEndpoint:
         await send({"type": "http.response.body", "body": body})
 
     async def _answer(self, scope: Scope, receive: Receive) -> Prediction:
-        self._pipeline.check_room()
-        classifier = asked_model(self._models, scope["query_string"])
+        classifier, top = read_query(self._models, scope["query_string"])
+        self._pipeline.check_room(classifier)
         headers = dict(scope["headers"])
         with told_when_interrupted():
             body = await read_body(receive, headers, self._settings.max_body_bytes, self._settings.upload_timeout)
-            return await self._pipeline.classify_upload(classifier, body, content_type_of(headers))
+            answer = await self._pipeline.classify_upload(classifier, body, content_type_of(headers))
+        return answer.of_top(top)

@@ -10,6 +10,7 @@ from serving.predictions import Prediction
 # Tabs, line ends and the backslash itself are written as in PostgreSQL's text format.
 TAB_SEPARATED_ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
 CONFIDENCE_WIDTH = 10
+JOINERS = "\u200c\u200d"  # within Persian words, and emoji of several
 GAP = "  "
 
 
@@ -24,22 +25,29 @@ def json_line(name: str, answer: Prediction) -> str:
 def tab_separated(name: str, answer: Prediction, top: int) -> str:
     """Return a line of file, label and confidence (0 to 1) for each of the ``top`` most probable classes."""
     escaped = name.translate(TAB_SEPARATED_ESCAPES)
-    return "".join(f"{escaped}\t{label}\t{confidence:.6f}\n" for label, confidence in _most_probable(answer, top))
+    return "".join(
+        f"{escaped}\t{label.translate(TAB_SEPARATED_ESCAPES)}\t{confidence:.6f}\n"
+        for label, confidence in answer.most_probable(top)
+    )
 
 
 def printable(name: str) -> str:
     r"""Escape what a terminal would obey or could not show: control characters, line ends, bytes that are no text."""
     named = os.fsencode(name).decode(errors="backslashreplace")
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in named)
+    return "".join(c if c.isprintable() or c in JOINERS else c.encode("unicode_escape").decode() for c in named)
 
 
 class Table:
     """Aligned columns: file, label, confidence. A file's further classes stand below its first."""
 
     def __init__(self, names: Sequence[str], class_names: Sequence[str], top: int, line_width: int) -> None:
-        """``names`` and ``class_names`` are all that may come; names of files too long for a line lose their start."""
+        """``names`` and ``class_names`` are all that may come.
+
+        Names of files too long for a line lose their start, those of classes too long for half of it their end.
+        """
         self._top = top
-        self._label_width = max(_width(label) for label in ("label", *class_names))
+        longest = max(_width(printable(label)) for label in ("label", *class_names))
+        self._label_width = min(longest, max(line_width // 2, 16))
         room = line_width - self._label_width - CONFIDENCE_WIDTH - 2 * len(GAP)
         self._file_width = min(max(_width(printable(name)) for name in ("file", *names)), max(room, 16))
 
@@ -51,8 +59,9 @@ class Table:
         """Return a line for each of the most probable classes."""
         files = [_shortened(printable(name), self._file_width)]
         rows = ""
-        for label, confidence in _most_probable(answer, self._top):
-            rows += self._row(files.pop() if files else "", label, f"{100 * confidence:.1f} %")
+        for label, confidence in answer.most_probable(self._top):
+            shown = _shortened(printable(label)[::-1], self._label_width)[::-1]
+            rows += self._row(files.pop() if files else "", shown, f"{100 * confidence:.1f} %")
         return rows
 
     def _row(self, file: str, label: str, confidence: str) -> str:
@@ -60,14 +69,15 @@ class Table:
         return GAP.join((*columns, confidence.rjust(CONFIDENCE_WIDTH))) + "\n"
 
 
-def _most_probable(answer: Prediction, count: int) -> list[tuple[str, float]]:
-    return sorted(answer.probabilities.items(), key=lambda item: -item[1])[:count]
-
-
 def _width(text: str) -> int:
-    """Count a terminal's cells: two for wide East Asian characters and emoji, none for combining ones."""
+    """Count a terminal's cells: two for wide East Asian characters and emoji, none for combining and joining ones."""
     return sum(
-        0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in ("W", "F") else 1 for c in text
+        0
+        if unicodedata.category(c) in ("Mn", "Me", "Cf")
+        else 2
+        if unicodedata.east_asian_width(c) in ("W", "F")
+        else 1
+        for c in text
     )
 
 

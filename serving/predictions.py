@@ -35,8 +35,21 @@ class Prediction(BaseModel):
     label: Annotated[str, Field(description="Name of the most probable class.")]
     class_id: Annotated[int, Field(ge=0, description="Index of that class.")]
     confidence: Annotated[float, Field(description="Its probability, the greatest of all.")]
-    probabilities: Annotated[dict[str, float], Field(description="Every class's probability, in class order.")]
+    probabilities: Annotated[
+        dict[str, float],
+        Field(
+            description="Every class's probability, in class order; with `top` those of the most probable, in theirs."
+        ),
+    ]
     model: ModelVersion
+
+    def most_probable(self, count: int) -> list[tuple[str, float]]:
+        """So many classes with their probabilities, the most probable first."""
+        return sorted(self.probabilities.items(), key=lambda item: -item[1])[:count]
+
+    def of_top(self, count: int | None) -> "Prediction":
+        """Return the same with the probabilities of so many classes alone; of all where that is None."""
+        return self if count is None else self.model_copy(update={"probabilities": dict(self.most_probable(count))})
 
 
 class Problem(BaseModel):

@@ -10,7 +10,7 @@ from urllib.parse import quote_from_bytes
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.current_request import CurrentRequest, begin_request, note_stage
-from serving.log_format import json_line, local_time, text_ids, utc_time
+from serving.log_format import json_line, local_time, one_line, text_ids, utc_time
 from serving.log_stream import PIECE, WriteLine
 
 LOGGER = "serving.access"
@@ -83,7 +83,7 @@ def _text_line(
     return (
         f"{local_time(int(time.time()))} INFO    {_client(scope)} {scope['method']} {_path(scope)} {status}"
         f" {milliseconds:.1f} ms, {received} bytes in, {sent} out"
-        f"{f', {label} ({model} {version})' if model else ''}"
+        f"{f', {one_line(label)} ({model} {version})' if model else ''}"
         f"{text_ids(request.id, request.trace_id)}"
     )
 
@@ -126,4 +126,4 @@ def _path(scope: Scope) -> str:
     if scope["query_string"]:
         sent = sent + b"?" + scope["query_string"]
     text = sent[:MAX_PATH].decode("latin-1")
-    return text if text.isascii() and text.isprintable() else quote_from_bytes(sent[:MAX_PATH], PRINTABLE)
+    return text if text.isascii() and text.isprintable() else quote_from_bytes(sent[:MAX_PATH], PRINTABLE)[:MAX_PATH]

@@ -59,7 +59,7 @@ def serve(settings: Settings, *, shared: bool = False, when_listening: Callable[
         metrics = Metrics(models)
         with (
             models.watching(settings.poll_interval),
-            Pipeline(metrics.batches, settings.max_queue, settings.max_pixels, settings.inference_threads) as pipeline,
+            _pipeline(settings, metrics) as pipeline,
         ):
             config = _uvicorn_config(settings, create_app(settings, models, metrics, pipeline))
             # What is there to stay need not be looked through again by every garbage collection.
@@ -93,6 +93,12 @@ class _Server(uvicorn.Server):
         else:
             logger.info("%s: stopping; requests under way are answered.", signal.Signals(sig).name)
         self.should_exit = True
+
+
+def _pipeline(settings: Settings, metrics: Metrics) -> Pipeline:
+    return Pipeline(
+        metrics.batches, settings.max_queue, settings.max_wait, settings.max_pixels, settings.inference_threads
+    )
 
 
 def _threads(available: int) -> Threads:
@@ -139,3 +145,5 @@ def _warn_if_empty(settings: Settings, models: Models) -> None:
     except NotReady as reason:
         folder = settings.models_dir / settings.model
         logger.warning("%s Waiting for %s/<version>/%s; /readyz says 503 until then.", reason, folder, FILE_NAME)
+        if others := models.others_on_disk():
+            logger.warning("To answer with another model where none is named: --model %s", " or ".join(others[:5]))

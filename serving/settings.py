@@ -181,6 +181,15 @@ class Settings:
             _whole_number(1, 1_000_000), "COUNT", "greatest number of pictures that wait; more are answered with 503"
         ),
     )
+    max_wait: float = field(
+        default=20.0,
+        metadata=_setting(
+            _seconds,
+            "SECONDS",
+            "how long a picture may have to wait for those before it, by the time that their models take; a longer "
+            "wait is answered with 503",
+        ),
+    )
     api_key: str = field(
         default="",
         metadata=_setting(

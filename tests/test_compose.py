@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from serving.settings import VARIABLE_PREFIX, Settings
+from tests.shipped_model import shipped_versions
 
 REPOSITORY = Path(__file__).parent.parent
 DOCKERFILE = REPOSITORY / "deploy" / "Dockerfile"
@@ -71,18 +72,28 @@ def test_what_is_copied_is_there_and_is_sent_to_the_builder(service: str, source
     [
         ("server", "serving/__main__.py"),
         ("server", "serving/web/index.html"),
-        ("server", "models/cifar10/1/model.onnx"),
+        *(("server", f"{folder}/model.onnx") for folder in shipped_versions()),
         ("trainer", "training/__main__.py"),
         ("trainer", "training/report/templates/report.html"),
         ("trainer", "scripts/train.sh"),
-        ("trainer", "models/cifar10/1/model.onnx"),
+        *(("trainer", f"{folder}/model.onnx") for folder in shipped_versions()),
     ],
 )
 def test_an_image_holds_what_its_command_needs(service: str, needed: str) -> None:
     assert needed in [file for source in copied(service) for file in files_sent(source)]
 
 
-@pytest.mark.parametrize("unwanted", ["training/__pycache__/loop.cpython-311.pyc", "data/x.bin", "runs/a/b", ".git/x"])
+@pytest.mark.parametrize(
+    "unwanted",
+    [
+        "training/__pycache__/loop.cpython-311.pyc",
+        "data/x.bin",
+        "runs/a/b",
+        ".git/x",
+        "models/cifar10/99/model.onnx",
+        "models/flowers/1/model.onnx",
+    ],
+)
 def test_what_is_no_part_of_an_image_stays_here(unwanted: str) -> None:
     assert not is_sent(unwanted)
 

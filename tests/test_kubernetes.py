@@ -18,6 +18,7 @@ import yaml
 
 from serving.settings import VARIABLE_PREFIX, Settings, parse_settings
 from tests.serving.running_server import start
+from tests.shipped_model import shipped_versions
 from training.command_line import parser
 from training.errors import Stopped, UserError
 
@@ -246,7 +247,8 @@ def test_probes_and_prometheus_are_answered(tmp_path: Path) -> None:
 @pytest.fixture
 def volume(tmp_path: Path) -> Path:
     """An empty volume, and beside it what the server's image has in its working directory."""
-    shutil.copytree(REPOSITORY / "models" / "cifar10" / "1", tmp_path / "image" / "models" / "cifar10" / "1")
+    for folder in shipped_versions():
+        shutil.copytree(REPOSITORY / folder, tmp_path / "image" / folder)
     (tmp_path / "volume").mkdir()
     return tmp_path / "volume"
 
@@ -263,9 +265,10 @@ def test_an_empty_volume_gets_the_model_that_ships(volume: Path) -> None:
     together = [start_filling(volume) for _ in range(4)]
     assert [process.wait(10) for process in together] == [0] * 4
     assert os.listdir(volume) == ["cifar10"]
-    shipped = REPOSITORY / "models" / "cifar10" / "1" / "model.onnx"
-    assert (volume / "cifar10" / "1" / "model.onnx").read_bytes() == shipped.read_bytes()
-    shutil.rmtree(volume / "cifar10" / "1")
+    for folder in shipped_versions():
+        there = volume / "cifar10" / folder.name
+        assert (there / "model.onnx").read_bytes() == (REPOSITORY / folder / "model.onnx").read_bytes()
+        shutil.rmtree(there)
     assert start_filling(volume).wait(10) == 0
     assert not os.listdir(volume / "cifar10"), "what was withdrawn came back"
 

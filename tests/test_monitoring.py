@@ -15,8 +15,8 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.serving.bundles import color_bundle, publish
-from tests.serving.pictures import BLUE, GREEN, RED
+from tests.serving.bundles import brightness_bundle, color_bundle, metadata, publish
+from tests.serving.pictures import BLUE, GREEN, RED, encode, flat
 from tests.serving.running_server import REPOSITORY, Server, start
 
 MONITORING = REPOSITORY / "deploy" / "monitoring"
@@ -48,6 +48,7 @@ OF_PROMETHEUS = {"up": {"job", "instance"}, "ALERTS": {"alertname", "alertstate"
 OF_A_SCRAPE = {"job", "instance"}
 KEYWORDS = {"by", "without", "on", "ignoring", "group_left", "group_right", "and", "or", "unless", "offset", "bool"}
 SECONDS = 20
+MANY = tuple(f"class {number}" for number in range(30))
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +57,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("monitored")
     publish(folder / "models", 1, color_bundle())
     publish(folder / "models", 2, b"not a model")
+    publish(folder / "models", 1, brightness_bundle(metadata(MANY)), name="many")
     server = start(folder / "models", folder / "server.log", (), {})
+    server.wait_for(lambda: server.get("/models/many").status_code == 200)
     send_pictures(server)
     yield server
     assert server.stop() == 0
@@ -66,6 +69,10 @@ def send_pictures(server: Server) -> None:
     for picture in (RED, GREEN, BLUE):
         assert server.post(picture).status_code == 200
     assert server.post(b"not a picture").status_code == 422
+    for number in range(len(MANY)):
+        grey = encode(flat(3 * (round(255 * number / (len(MANY) - 1)),)))
+        answer = server.client.post(f"{server.url}/predict?model=many&top=1", content=grey)
+        assert answer.json()["label"] == MANY[number]
 
 
 @pytest.fixture(scope="module")
@@ -227,12 +234,26 @@ def scrapes(client: httpx.Client) -> int:
 
 @pytest.mark.parametrize(("title", "query"), PANEL_QUERIES, ids=[title for title, _ in PANEL_QUERIES])
 def test_a_panel_has_something_to_show(title: str, query: str, prometheus: httpx.Client) -> None:
-    """Grafana puts values for the variables: here all models and instances, and the last minute."""
-    asked = query.replace("$__rate_interval", "1m").replace("$model", ".*").replace("$instance", ".*")
-    answer = prometheus.get("/query", params={"query": asked}).json()
+    found = asked(query, prometheus)
+    assert found, title
+    assert all(sample["value"][1] not in ("NaN", "+Inf") for sample in found)
+
+
+def asked(query: str, prometheus: httpx.Client) -> list[Any]:
+    """Grafana puts values for the variables: here all models and instances, and the last minute and hour."""
+    values = {"$__rate_interval": "1m", "$__range": "1h", "$model": ".*", "$instance": ".*"}
+    for variable, value in values.items():
+        query = query.replace(variable, value)
+    answer = prometheus.get("/query", params={"query": query}).json()
     assert answer["status"] == "success", answer
-    assert answer["data"]["result"], title
-    assert all(sample["value"][1] not in ("NaN", "+Inf") for sample in answer["data"]["result"])
+    return list(answer["data"]["result"])
+
+
+@pytest.mark.parametrize("title", ["Classes", "Accuracy of each class"])
+def test_of_many_classes_a_panel_shows_twenty(title: str, prometheus: httpx.Client) -> None:
+    (query,) = (query for name, query in PANEL_QUERIES if name == title)
+    labels = [sample["metric"]["label"] for sample in asked(query, prometheus)]
+    assert len(set(labels)) == 20
 
 
 def test_prometheus_evaluates_every_alert(prometheus: httpx.Client) -> None:

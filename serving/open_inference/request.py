@@ -10,13 +10,12 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from serving.batch_endpoint import MAX_PICTURES
-from serving.open_inference.json_numbers import NOT_BYTES, read_bytes, without_data
+from serving.open_inference.json_numbers import MAX_OTHER_BYTES, NOT_BYTES, read_bytes, without_data
 from serving.open_inference.messages import InferenceRequest, InputTensor, RequestedOutput
 from serving.upload import BodyTooLarge, MalformedUpload
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
-MAX_JSON_BYTES = 2_000_000  # room for MAX_PICTURES of 32x32 however they are written; as bytes all sizes have it
-MAX_OTHER_JSON_BYTES = 16_384  # without the tensors' data
+MAX_NUMBER_BYTES = 10  # of the JSON for each number: room for any way of writing MAX_PICTURES of the model's size
 OUTPUTS = ("probabilities", "label")
 
 
@@ -44,16 +43,12 @@ def parse_inference(body: bytes, header_length: str | None, picture_size: tuple[
     JSON is too long.
     """
     length = _json_length(header_length, len(body))
-    if length > MAX_JSON_BYTES:
+    most = MAX_OTHER_BYTES + MAX_NUMBER_BYTES * MAX_PICTURES * math.prod(picture_size) * 3
+    if length > most:
         raise BodyTooLarge(
-            f"The request's JSON has {length} bytes, more than the {MAX_JSON_BYTES} allowed; "
-            "send tensors as binary data."
+            f"The request's JSON has {length} bytes, more than the {most} allowed; send tensors as binary data."
         )
-    text, lists = without_data(body[:length])
-    if len(text) > MAX_OTHER_JSON_BYTES:
-        raise BodyTooLarge(
-            f"The request's JSON has more than {MAX_OTHER_JSON_BYTES} bytes besides the tensor's numbers."
-        )
+    text, lists = without_data(body if length == len(body) else body[:length])
     try:
         request = InferenceRequest.model_validate_json(text)
     except ValidationError as error:

@@ -1,13 +1,11 @@
 /** The panel of one answer: what the network sees, the verdict, a bar for every class. */
 
 import { emptyRows, fillRows } from "./class_rows.js";
-import { drawMiddle } from "./picture.js";
-import { byId, percent, size } from "./words.js";
+import { drawMiddle, markTiny } from "./picture.js";
+import { byId, isolated, percent, size } from "./words.js";
 
 // "Looking…" would only flicker where the answer comes sooner.
 const NOTICEABLE_MILLISECONDS = 200;
-// The pixels of a smaller picture are shown as what they are.
-const TINY_SIDE = 128;
 
 let soon;
 
@@ -29,8 +27,7 @@ export function prepareAnswer(classNames, { height, width, crop }, isInUse) {
 export function showPreview({ file, name }) {
   const preview = byId("preview");
   URL.revokeObjectURL(preview.src);
-  preview.onload = () =>
-    preview.classList.toggle("tiny", Math.max(preview.naturalWidth, preview.naturalHeight) < TINY_SIDE);
+  preview.onload = () => markTiny(preview, preview.naturalWidth, preview.naturalHeight);
   preview.onerror = () => showPlaceholder(true);
   preview.src = URL.createObjectURL(file);
   preview.alt = name;
@@ -65,7 +62,7 @@ function showNoAnswer(verdict) {
 }
 
 function showPrediction({ prediction, remark }) {
-  byId("verdict").textContent = `${prediction.label}, ${percent(prediction.confidence)} sure`;
+  byId("verdict").replaceChildren(isolated(prediction.label), `, ${percent(prediction.confidence)} sure`);
   byId("remark").textContent = remark;
   const shares = Object.entries(prediction.probabilities);
   fillRows(
@@ -77,7 +74,7 @@ function showPrediction({ prediction, remark }) {
 
 function showSight({ name, fitted, eyes }) {
   const [whole, middle, frame] = [byId("fitted"), byId("seen"), byId("window")];
-  frame.hidden = !fitted;
+  frame.hidden = !fitted || eyes.crop >= Math.max(fitted.width, fitted.height);
   if (!fitted) {
     for (const canvas of [whole, middle]) canvas.getContext("2d").clearRect(0, 0, canvas.width, canvas.height);
     whole.ariaLabel = middle.ariaLabel = "Not shown: this browser cannot decode the picture";

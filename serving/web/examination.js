@@ -59,10 +59,13 @@ function remarkOn({ answer, roundTrip, serverShare, shrunk }, facts) {
   const share = serverShare === undefined ? "" : `, ${duration(serverShare)} of it in the server`;
   const { name, version } = answer.model;
   const isKnown = facts?.name === name && facts.version === version;
-  const accuracy = isKnown ? facts.metadata.eval_per_class_accuracy[answer.label] : undefined;
+  const accuracies = isKnown ? facts.metadata.eval_per_class_accuracy : {};
   return [
     `Answered in ${duration(roundTrip)}${share}, by ${name} version ${version}.`,
-    accuracy === undefined ? "" : `In its test it recognized ${percent(accuracy)} of this class.`,
+    // A class may be called "constructor".
+    Object.hasOwn(accuracies, answer.label)
+      ? `In its test it recognized ${percent(accuracies[answer.label])} of this class.`
+      : "",
     shrunk ?? "",
   ]
     .filter(Boolean)

@@ -1,7 +1,10 @@
 /** What the model says of itself: the sentence under the title, and the card. */
 
 import { fillRows } from "./class_rows.js";
-import { byId, count, percent, size } from "./words.js";
+import { byId, count, isolated, percent, size } from "./words.js";
+
+// Of the names in the sentence under the title, in characters together.
+const ROOM_FOR_NAMES = 160;
 
 /** The size of the model's input, and of the middle part of it that the network looks at, in pixels. */
 export function measureEyes(facts) {
@@ -11,9 +14,11 @@ export function measureEyes(facts) {
 
 export function showCard(facts) {
   const { metadata } = facts;
-  byId("model").textContent =
+  byId("model").replaceChildren(
     `${facts.name}, version ${facts.version}: right about ${percent(metadata.eval_accuracy)} of ` +
-    `${count(metadata.eval_pictures)} ${metadata.eval_split} pictures. It knows ${metadata.class_names.join(", ")}.`;
+      `${count(metadata.eval_pictures)} ${metadata.eval_split} pictures. It knows `,
+    ...enumerate(metadata.class_names),
+  );
   fillList(byId("facts"), describe(facts));
   fillList(byId("recipe").querySelector("dl"), [...flatten(metadata.recipe), ...flatten(metadata.libraries)]);
   byId("recipe").hidden = false;
@@ -27,6 +32,17 @@ export function showCard(facts) {
       return item;
     }),
   );
+}
+
+/** The first names, at least one, as text and elements: "cat, dog and 998 more." */
+function enumerate(names) {
+  let room = ROOM_FOR_NAMES;
+  const told = names.filter((name, number) => (room -= name.length + 2) >= 0 || number === 0);
+  const rest = names.length - told.length;
+  return [
+    ...told.flatMap((name, number) => (number ? [", ", isolated(name)] : [isolated(name)])),
+    rest ? ` and ${count(rest)} more.` : ".",
+  ];
 }
 
 function describe(facts) {
@@ -44,7 +60,7 @@ function describe(facts) {
         ? `the middle ${size(crop, crop)} of ${size(width, height)} pixels`
         : `${size(width, height)} pixels`,
     ],
-    ["Trained on", `${metadata.dataset}, recipe “${metadata.recipe.name}”, ${count(metadata.step)} steps`],
+    ["Trained on", `${metadata.dataset}, ${count(metadata.class_names.length)} classes, recipe “${metadata.recipe.name}”, ${count(metadata.step)} steps`],
     ["Weights", `averaged with decay ${metadata.ema_decay}; SHA-256 ${metadata.weights_sha256.slice(0, 12)}…`],
     ["Made", new Date(metadata.created).toLocaleDateString("en", { dateStyle: "long", timeZone: "UTC" })],
     ["Revision", metadata.source_revision.replace(/^([0-9a-f]{12})[0-9a-f]{28}/, "$1…")],
@@ -57,9 +73,12 @@ function flatten(values, prefix = "") {
   return Object.entries(values).flatMap(([key, value]) =>
     value !== null && typeof value === "object" && !Array.isArray(value)
       ? flatten(value, `${prefix}${key}.`)
-      : [[prefix + key, Array.isArray(value) ? value.join(", ") : String(value)]],
+      : [[prefix + key, Array.isArray(value) ? value.map(inWords).join(", ") : String(value)]],
   );
 }
+
+/** A list may hold lists and objects of its own. */
+const inWords = (item) => (typeof item === "object" ? JSON.stringify(item) : String(item));
 
 function fillList(list, pairs) {
   list.replaceChildren(

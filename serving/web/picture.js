@@ -7,6 +7,8 @@
 const GREATEST_SIDE = 2048;
 const BICUBIC_SUPPORT = 2;
 const JPEG_QUALITY = 0.92;
+// The pixels of a smaller picture are shown as what they are.
+const TINY_SIDE = 128;
 
 /** Decodes a picture, upright and without its colour profile. Throws where the browser cannot. */
 export function decode(blob) {
@@ -30,6 +32,11 @@ export function fit(bitmap, height, width) {
   return new ImageData(fitted, width, height);
 }
 
+/** Whether an element shows pixels rather than a picture. */
+export function markTiny(element, width, height) {
+  element.classList.toggle("tiny", Math.max(width, height) < TINY_SIDE);
+}
+
 /** Draws the middle size x size pixels of `fitted` on a canvas, which becomes as large as they are. */
 export function drawMiddle(canvas, fitted, size) {
   canvas.width = Math.min(size, fitted.width);
@@ -37,6 +44,7 @@ export function drawMiddle(canvas, fitted, size) {
   const left = Math.floor((fitted.width - canvas.width) / 2);
   const top = Math.floor((fitted.height - canvas.height) / 2);
   canvas.getContext("2d").putImageData(fitted, -left, -top);
+  markTiny(canvas, canvas.width, canvas.height);
 }
 
 /** Returns a JPEG of a bitmap, with white behind it, whose sides are at most `side` pixels. */

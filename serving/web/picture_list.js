@@ -1,6 +1,7 @@
 /** The answers of several pictures, as buttons; each shows its own in the panel. */
 
-import { byId, percent } from "./words.js";
+import { drawMiddle } from "./picture.js";
+import { byId, isolated, percent } from "./words.js";
 
 /** Lists pictures; `choose` is called with the one that is pressed. A single picture needs no list. */
 export function listPictures(pictures, choose) {
@@ -18,17 +19,14 @@ export function listPictures(pictures, choose) {
 /** Shows what is known of a picture by now in its item. */
 export function updateItem({ item, name, state, fitted, prediction }) {
   const words = {
-    waiting: () => "Looking…",
-    failed: () => "No answer",
-    answered: () => `${prediction.label}, ${percent(prediction.confidence)}`,
+    waiting: () => ["Looking…"],
+    failed: () => ["No answer"],
+    answered: () => [isolated(prediction.label), `, ${percent(prediction.confidence)}`],
   };
-  item.querySelector("strong").textContent = words[state]();
+  item.querySelector("strong").replaceChildren(...words[state]());
   item.querySelector("strong").classList.toggle("failed", state === "failed");
   item.querySelector(".small").textContent = name;
-  const canvas = item.querySelector("canvas");
-  if (!fitted) return;
-  [canvas.width, canvas.height] = [fitted.width, fitted.height];
-  canvas.getContext("2d").putImageData(fitted, 0, 0);
+  if (fitted) drawMiddle(item.querySelector("canvas"), fitted, Math.max(fitted.width, fitted.height));
 }
 
 export function markItem(pictures, chosen) {

@@ -13,5 +13,12 @@ export function duration(milliseconds) {
 
 export const count = (number) => number.toLocaleString("en");
 
+/** A name that others gave, as an element: whichever way its letters run, they turn no others round. */
+export function isolated(name) {
+  const element = document.createElement("bdi");
+  element.textContent = name;
+  return element;
+}
+
 /** "32 × 32", in one line. */
 export const size = (width, height) => `${width}\u00a0×\u00a0${height}`;

@@ -55,25 +55,67 @@ def color_bundle(
         helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
         helper.make_node("ArgMax", ["probabilities"], ["label"], axis=1, keepdims=0),
     ]
-    graph = helper.make_graph(
-        nodes,
-        "color",
-        [helper.make_tensor_value_info("images", TensorProto.UINT8, ["N", height, width, 3])],
-        [
-            helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N", 3]),
-            helper.make_tensor_value_info("label", TensorProto.INT64, ["N"]),
-        ],
-        [
-            numpy_helper.from_array(np.array([1, 2], np.int64), "axes"),
-            numpy_helper.from_array(np.array(order, np.int64), "order"),
-            numpy_helper.from_array(np.array(16, np.float32), "temperature"),
-        ],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    constants = {"axes": np.array([1, 2]), "order": np.array(order), "temperature": np.array(16, np.float32)}
+    model = _model(nodes, constants, height, width, 3)
     helper.set_model_props(model, metadata() if properties is None else properties)
     if change is not None:
         change(model)
     return bytes(model.SerializeToString())
+
+
+def brightness_bundle(properties: dict[str, str], side: int = 32, matrices: int = 0) -> bytes:
+    """A bundle of any number of classes: of n, it names the one of number (n - 1) * mean brightness / 255.
+
+    ``matrices``: of 1024 x 1024, each of which a picture is multiplied with 1024 times, so that it takes time.
+    """
+    classes = len(json.loads(properties["class_names"]))
+    constants = {
+        "axes": np.array([1, 2, 3]),
+        "column": np.array([-1, 1]),
+        "levels": np.linspace(0, 255, classes, dtype=np.float32),
+        "sharpness": np.array(-((classes - 1) ** 2) / 8192, np.float32),
+    }
+    nodes = [
+        helper.make_node("Cast", ["images"], ["floats"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["floats", "axes"], ["means"], keepdims=0),
+        helper.make_node("Reshape", ["means", "column"], ["mean0"]),
+    ]
+    if matrices:
+        constants |= {"matrix": np.eye(1024, dtype=np.float32), "ones": np.ones((1, 1024, 1024), np.float32)}
+        constants |= {"block": np.array([-1, 1, 1]), "last": np.array([1, 2])}
+        nodes += [
+            helper.make_node("Reshape", ["means", "block"], ["mean blocks"]),
+            helper.make_node("Mul", ["mean blocks", "ones"], ["block0"]),
+            *(helper.make_node("MatMul", [f"block{n}", "matrix"], [f"block{n + 1}"]) for n in range(matrices)),
+            helper.make_node("ReduceMean", [f"block{matrices}", "last"], ["block means"], keepdims=0),
+            helper.make_node("Reshape", ["block means", "column"], ["mean1"]),
+        ]
+    nodes += [
+        helper.make_node("Sub", ["mean1" if matrices else "mean0", "levels"], ["distances"]),
+        helper.make_node("Mul", ["distances", "distances"], ["squares"]),
+        helper.make_node("Mul", ["squares", "sharpness"], ["logits"]),
+        helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
+        helper.make_node("ArgMax", ["probabilities"], ["label"], axis=1, keepdims=0),
+    ]
+    model = _model(nodes, constants, side, side, classes)
+    helper.set_model_props(model, properties)
+    return bytes(model.SerializeToString())
+
+
+def _model(
+    nodes: list[onnx.NodeProto], constants: dict[str, np.ndarray[Any, Any]], height: int, width: int, classes: int
+) -> onnx.ModelProto:
+    graph = helper.make_graph(
+        nodes,
+        "graph",
+        [helper.make_tensor_value_info("images", TensorProto.UINT8, ["N", height, width, 3])],
+        [
+            helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N", classes]),
+            helper.make_tensor_value_info("label", TensorProto.INT64, ["N"]),
+        ],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
 
 
 def color_probabilities(pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -18,9 +18,9 @@ from PIL import Image
 from prometheus_client import CollectorRegistry
 
 from serving.batch_metrics import BatchMetrics
-from serving.batcher import MAX_BATCH, Batcher, InferenceStuck
+from serving.batcher import Batcher, InferenceStuck
 from serving.bundle import Threads, read_bundle
-from serving.classifier import Classifier
+from serving.classifier import MAX_BATCH, Classifier
 from serving.pipeline import Pipeline, QueueFull
 from serving.predictions import Prediction
 from serving.providers import CPU, Provider
@@ -144,12 +144,12 @@ def test_an_answer_is_a_prediction(server: Server, classifier: Classifier) -> No
         assert answer.json()["label"] == prediction.label
 
 
-def with_pipeline(test: Any, classifier: Classifier, max_queue: int = 1_000) -> CollectorRegistry:
+def with_pipeline(test: Any, classifier: Classifier, max_queue: int = 1_000, max_wait: float = 20) -> CollectorRegistry:
     """Runs a coroutine function of a pipeline and a classifier."""
     registry = CollectorRegistry()
 
     async def run() -> None:
-        with Pipeline(BatchMetrics(registry), max_queue, 1_000_000, 1) as pipeline:
+        with Pipeline(BatchMetrics(registry), max_queue, max_wait, 1_000_000, 1) as pipeline:
             await test(pipeline, classifier)
 
     asyncio.run(run())

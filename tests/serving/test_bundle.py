@@ -72,6 +72,8 @@ def test_every_key_of_the_metadata_is_needed(tmp_path: Path, key: str) -> None:
         ("class_names", '["red", "green", 3]'),
         ("class_names", '["red", "green", "red"]'),
         ("class_names", '["red", "green"]'),
+        ("class_names", json.dumps(["red", "green", 256 * "b"])),
+        ("class_names", r'["red", "green", "\udcff"]'),
         ("class_names", '{"red": 0}'),
         ("class_names", "[" * 100_000),
         ("eval_accuracy", "82.53"),

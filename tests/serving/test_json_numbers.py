@@ -54,11 +54,11 @@ def read_by_json(text: bytes) -> list[int] | None:
     return numbers if is_shaped and all(type(n) is int and 0 <= n <= 255 for n in numbers) else None
 
 
-def read_here(text: bytes) -> list[int] | None:
+def read_here(text: bytes, piece_bytes: int) -> list[int] | None:
     try:
         rest, lists = without_data(text)
         json.loads(rest)
-        return read_bytes(lists[0], SHAPE).tolist() if len(lists) == 1 else None
+        return read_bytes(lists[0], SHAPE, piece_bytes).tolist() if len(lists) == 1 else None
     except (MalformedUpload, ValueError):
         return None
 
@@ -71,6 +71,7 @@ def test_numbers_are_read_as_json_reads_them() -> None:
         text = json.dumps({"id": "[1]", "data": data, "name": "x"}, indent=choose.choice([None, 1])).encode()
         sent = mutated(text, choose)
         expected = read_by_json(sent)
-        assert read_here(sent) == expected, sent
+        assert read_here(sent, piece_bytes=1000) == expected, sent
+        assert read_here(sent, piece_bytes=choose.randrange(60, 150)) == expected, sent
         outcomes[expected is None] = outcomes.get(expected is None, 0) + 1
     assert min(outcomes.values()) > 500

@@ -85,8 +85,8 @@ BINARY = as_json(parameters={"binary_data_size": 3072})
             {},
             "flat, or nested as its shape says",
         ),
-        (as_json(data=ZEROS).replace(b"0, 0]", b"0 0]"), {}, "numbers, but its shape takes 3072"),
-        (as_json(data=ZEROS[1:]).replace(b"0, 0]", b"0 1, 0]"), {}, "numbers, but its shape takes 3072"),
+        (as_json(data=ZEROS).replace(b"0, 0]", b"0 0]"), {}, "no comma between them"),
+        (as_json(data=ZEROS[1:]).replace(b"0, 0]", b"0 1, 0]"), {}, "no comma between them"),
         (as_json(data=ZEROS).replace(b"0, 0]", b"0, 00]"), {}, "whole numbers from 0 to 255"),
         (as_json(data=[*ZEROS[1:], 256]), {}, "whole numbers from 0 to 255"),
         (as_json(data=[*ZEROS[1:], 1255]), {}, "whole numbers from 0 to 255"),
@@ -123,7 +123,7 @@ def test_sizes_are_limited_before_they_cost_anything(start_server: StartServer, 
     began = time.monotonic()
     for encoding, bomb in (("gzip", gzip.compress(bytes(200_000_000), 1)), ("deflate", zlib.compress(bytes(10**8), 1))):
         assert "more than the 20000000 bytes" in error(infer(server, bomb, Content_Encoding=encoding), 413)
-    assert "2500000 bytes, more than the 2000000" in error(infer(server, b"[" * 2_500_000), 413)
+    assert "2500000 bytes, more than the 1982464" in error(infer(server, b"[" * 2_500_000), 413)
     assert "more than 16384 bytes besides" in error(infer(server, b"[" * 1_500_000), 413)
     announced = infer(server, BINARY + bytes(3_000_000), Inference_Header_Content_Length="2100000")
     assert "send tensors as binary data" in error(announced, 413)

@@ -210,6 +210,19 @@ def metrics_of_models(server: Server) -> str:
     return "\n".join(line for line in server.get("/metrics").text.splitlines() if not line.startswith("predictions_"))
 
 
+def test_without_the_default_model_the_others_are_told(start_server: StartServer, models: Path) -> None:
+    publish(models, 1, color_bundle(), name="flowers")
+    publish(models, 1, b"no model", name="broken")
+    server = start_server()
+    assert "--model broken or flowers\n" in server.log
+    server.wait_for(lambda: server.get("/models/flowers").status_code == 200)
+    for answer in (ask(server), server.get("/readyz"), server.get("/metrics", headers={"Accept": "application/json"})):
+        assert "'cifar10' has been published yet. Others are served, to whoever names them: flowers." in problem(
+            answer, 503
+        )
+    assert ask(server, "?model=flowers").json()["label"] == "red"
+
+
 def test_ready_is_the_default_model_alone(start_server: StartServer, models: Path) -> None:
     publish(models, 1, FRENCH_BUNDLE, name="french")
     server = start_server()

@@ -19,7 +19,8 @@ from onnx import helper, numpy_helper
 
 from serving import predict_command
 from serving.settings import UsageError
-from tests.serving.bundles import color_bundle, color_probabilities, metadata, publish
+from tests.serving.bundles import brightness_bundle, color_bundle, color_probabilities, metadata, publish
+from tests.serving.odd_names import ODD_NAMES
 from tests.serving.pictures import BLUE, GREEN, RED, encode, flat
 from tests.serving.running_server import REPOSITORY, Server, run_serving, start
 
@@ -226,6 +227,31 @@ def test_on_a_terminal_the_answers_are_a_table(colors: Path, pictures: Path) -> 
     for name in ("größe 日本.png", r"new\nline\ttab\slash.png"[-12:], r"\x1b[31m.png", r"\xff.png"):
         assert name in shown
     assert "\x1b" not in shown
+
+
+def test_classes_of_any_name_keep_to_their_column(tmp_path: Path) -> None:
+    publish(tmp_path, 1, brightness_bundle(metadata(ODD_NAMES)))
+    (tmp_path / "a.png").write_bytes(BLUE)
+    lines = on_a_terminal("--models-dir", tmp_path, "--top", "99", tmp_path / "a.png", columns=80)
+    table = lines[3:]
+    assert len(table) == len(ODD_NAMES)
+    assert all(re.search(r" +\d+\.\d %$", line) for line in table)
+    assert {cells(line) for line in table} == {80}
+    shown = "\n".join(table)
+    for name in (
+        "two words",
+        "קטע בעברית 12",
+        "猫🐈\u200d⬛",
+        r"two\nlines\ttab",
+        r"Straße\u202egnp.exe",
+        "x" * 39 + "…",
+    ):
+        assert f"  {name} " in shown
+
+
+def cells(line: str) -> int:
+    """How many of a terminal's it takes."""
+    return len(line) + sum(c in "猫🐈⬛" for c in line) - line.count("\u200d")
 
 
 def test_a_reader_who_has_had_enough_is_no_error(pictures: Path) -> None:

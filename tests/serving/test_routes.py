@@ -165,7 +165,7 @@ def test_the_description_matches_the_behaviour(server: Server) -> None:
     assert {"multipart/form-data", "image/png", "image/jpeg", "image/webp", "image/gif", "image/bmp"} <= set(content)
     answer = description["components"]["schemas"]["Prediction"]
     assert set(answer["required"]) == set(server.post(RED).json())
-    assert {parameter["name"] for parameter in predict["parameters"]} == {"model", "version"}
+    assert {parameter["name"] for parameter in predict["parameters"]} == {"model", "version", "top"}
     assert set(predict["responses"]) == {"200", "400", "404", "408", "413", "415", "422", "500", "503"}
     problem = server.post(b"x").json()
     for status in set(predict["responses"]) - {"200"}:
