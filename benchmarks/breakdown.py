@@ -27,7 +27,7 @@ from training import choices, named_datasets
 from training.cifar10 import directory
 from training.device import choose_device, choose_precision, prepare
 from training.loader import Loader
-from training.network import Network
+from training.networks import make_network
 from training.recipe import RECIPES
 from training.step import TrainingStep
 
@@ -69,9 +69,10 @@ def measure(args: argparse.Namespace) -> None:
 def _make_step(args: argparse.Namespace, device: torch.device, precision: str) -> TrainingStep:
     recipe = RECIPES[choices.DEFAULT_RECIPE]
     dataset = named_datasets.load("cifar10", directory(args.data_dir))
-    network = Network(recipe, len(dataset.class_names))
-    network.initialize(recipe.initialization, torch.Generator().manual_seed(0))
-    loader = Loader(dataset.train, recipe, 0, device)
+    network = make_network(recipe, len(dataset.class_names))
+    network.initialize(torch.Generator().manual_seed(0), dataset.train.images)
+    network.to(device)
+    loader = Loader(dataset.train, recipe, network.normalization, 0, device)
     step = TrainingStep(network, recipe, loader, device, precision, fused=device.type == "cuda")
     for _ in range(WARM_UP):
         step()

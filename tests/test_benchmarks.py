@@ -18,8 +18,9 @@ from benchmarks.peers import plain_pytorch
 from benchmarks.scaling import Size, table
 from benchmarks.summaries import shares
 from tests.training.test_reference import WEIGHTS
-from training.network import Network
-from training.recipe import RECIPES, Initialization
+from training.recipe import RECIPES
+from training.recipe_parts import TutorialNetwork as TutorialArchitecture
+from training.tutorial_network import TutorialNetwork
 
 REPOSITORY = Path(__file__).parent.parent
 REFERENCE = REPOSITORY / "tests" / "training" / "reference" / "tensorflow.npz"
@@ -145,8 +146,9 @@ def test_plain_pytorch_trains(cifar10_dir: Path) -> None:
 
 
 def test_plain_pytorch_computes_what_ours_computes() -> None:
-    ours, plain = Network(RECIPE, classes=10), plain_pytorch.Network()
-    ours.initialize(Initialization(conv1=0.5, conv2=0.03, softmax_linear=0.1), torch.Generator().manual_seed(0))
+    start = TutorialArchitecture(conv1=0.5, conv2=0.03, softmax_linear=0.1)
+    ours, plain = TutorialNetwork(RECIPE, start, classes=10), plain_pytorch.Network()
+    ours.initialize(torch.Generator().manual_seed(0), torch.empty(0, 3, 32, 32))
     layers = [layer for layer in plain if isinstance(layer, torch.nn.Conv2d | torch.nn.Linear)]
     with torch.no_grad():
         for layer, source in zip(layers, ours.layers().values(), strict=True):
@@ -162,7 +164,7 @@ def test_plain_pytorch_computes_what_ours_computes() -> None:
     assert expected.std() > 0.01
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
     decayed = [layer.weight.detach().square().sum() for layer in (ours.local3, ours.local4)]
-    torch.testing.assert_close(plain.weight_decay().detach(), RECIPE.weight_decay * sum(decayed) / 2)
+    torch.testing.assert_close(plain.weight_decay().detach(), RECIPE.groups[0].weight_decay * sum(decayed) / 2)
 
 
 def test_tensorflow_program_compiles(tmp_path: Path) -> None:

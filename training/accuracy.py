@@ -12,11 +12,13 @@ import torch
 from torch import Tensor
 
 from training.dataset import Split
-from training.distortions import inputs
 from training.distributed import World
+from training.inference import logits_of_pictures
 from training.network import Network
+from training.recipe import Recipe
+from training.test_time_views import VIEWS
 
-BATCH = 500  # pictures at once; divides 10,000, fits any device
+PIXELS = 1_500_000  # of what networks see at once, which fits any device
 
 
 @dataclass(frozen=True)
@@ -37,13 +39,18 @@ class Accuracy:
 
 
 def logits_of(network: Network, images: Tensor, device: torch.device) -> Iterator[Tensor]:
-    """float32 [up to BATCH, classes] on the device, for uint8 [M, 3, H, W] wherever they are, in their order.
+    """float32 [N, classes] on the device, N pictures at once, for uint8 [M, 3, H, W] wherever they are, in their order.
 
     To be used under torch.inference_mode; the network is on the device.
     """
-    for part in images.split(BATCH):
+    for part in images.split(pictures_at_once(network.recipe)):
         if len(part):  # of an empty tensor split makes an empty part
-            yield network(inputs(part.to(device), network.crop_size))
+            yield logits_of_pictures(network, part.to(device))
+
+
+def pictures_at_once(recipe: Recipe) -> int:
+    """How many pictures a batch of an evaluation has."""
+    return max(1, PIXELS // (recipe.input_size**2 * VIEWS[recipe.test_time_views]))
 
 
 @torch.inference_mode()

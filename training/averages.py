@@ -19,16 +19,16 @@ AnyModule = TypeVar("AnyModule", bound=nn.Module)
 class WeightAverages(Generic[AnyModule]):
     """average <- decay * average + (1 - decay) * weight, with decay = min(`decay`, (1 + n) / (10 + n)) at update n.
 
-    The smaller decay of the first updates lets the averages leave the initial weights behind. `network` is a copy that
-    holds the averages: evaluate it like any other.
+    The smaller decay of the first updates lets the averages leave the initial weights behind; with a decay of 0 they
+    are the weights themselves. The running statistics of batch normalization are averaged in the same way. `network` is
+    a copy that holds the averages: evaluate it like any other.
     """
 
     def __init__(self, network: AnyModule, decay: float, device: torch.device) -> None:
         """`network` is on the device."""
-        self.network: AnyModule = copy.deepcopy(network).requires_grad_(False)
+        self.network: AnyModule = copy.deepcopy(network).requires_grad_(False).eval()
         self.decay = decay
-        self._averages: list[Tensor] = [parameter.detach() for parameter in self.network.parameters()]
-        self._weights: list[Tensor] = [parameter.detach() for parameter in network.parameters()]
+        self._averages, self._weights = _numbers(self.network), _numbers(network)
         # On the device, so that an update that has been captured once can be replayed with another decay.
         self._share_of_weights = torch.zeros((), device=device)
 
@@ -40,6 +40,11 @@ class WeightAverages(Generic[AnyModule]):
         """Call after the weights' update."""
         for average, weight in zip(self._averages, self._weights, strict=True):
             average.lerp_(weight, self._share_of_weights)
+
+
+def _numbers(network: nn.Module) -> list[Tensor]:
+    """All of the state that is measured, not counted."""
+    return [tensor for tensor in network.state_dict().values() if tensor.is_floating_point()]
 
 
 class LossAverages:

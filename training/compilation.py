@@ -15,11 +15,12 @@ from training.device import autocast
 def compiled(network: nn.Module, images: torch.Tensor, precision: str, say: Callable[[str], object]) -> nn.Module:
     """`network`, compiled for batches that look like `images`, forward and backward; `say` is told how long it took.
 
-    The weights are shared. Where it cannot be compiled (there is no C compiler, the GPU is too old, …) `say` is told
-    why, and what is returned is the network itself.
+    The weights are shared, and its buffers are afterwards what they were. Where it cannot be compiled (there is no C
+    compiler, the GPU is too old, …) `say` is told why, and what is returned is the network itself.
     """
     began = time.perf_counter()
     fused = cast(nn.Module, torch.compile(network))
+    before = [buffer.clone() for buffer in network.buffers()]
     try:
         with autocast(precision, images.device):
             logits = fused(images)
@@ -32,5 +33,7 @@ def compiled(network: nn.Module, images: torch.Tensor, precision: str, say: Call
         return network
     finally:
         network.zero_grad()
+        for buffer, value in zip(network.buffers(), before, strict=True):
+            buffer.copy_(value)
     say(f"Compiling the network took {time.perf_counter() - began:.1f} s.")
     return fused

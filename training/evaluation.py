@@ -18,6 +18,7 @@ from training.distributed import World
 from training.errors import UserError
 from training.metrics_log import MetricsLog, measured
 from training.network import Network
+from training.networks import make_network
 from training.provenance import now
 from training.recipe import Recipe, from_dict
 from training.run_directory import RunDirectory
@@ -104,9 +105,9 @@ class Evaluator:
 def averaged_network(state: dict[str, Any], classes: int, device: torch.device) -> tuple[Network, Recipe]:
     """The network with the averaged weights of a checkpoint's state, on the device, and its recipe."""
     recipe = from_dict(state["recipe"])
-    network = Network(recipe, classes)
+    network = make_network(recipe, classes)
     network.load_state_dict(state["averages"])
-    network = network.requires_grad_(False).to(device).to(memory_format=torch.channels_last)
+    network = network.requires_grad_(False).eval().to(device).to(memory_format=torch.channels_last)
     return network, recipe
 
 

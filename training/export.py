@@ -13,7 +13,7 @@ import onnxruntime
 import torch
 from numpy.typing import NDArray
 
-from training.accuracy import BATCH, Accuracy, count
+from training.accuracy import Accuracy, count, pictures_at_once
 from training.bundle import FORMAT_VERSION, Bundle, Publisher, with_metadata
 from training.dataset import Dataset, Split
 from training.errors import ExportFailed
@@ -55,15 +55,16 @@ def export(
     graph = to_onnx(model, dataset.test.images.shape[-1])
     session = _session(with_metadata(graph, {}))
     _check_against_pytorch(session, model, dataset.test)
-    accuracy = _measure(session, dataset)
+    accuracy = _measure(session, dataset, recipe)
     yield _told(accuracy, "through onnxruntime")
     metadata: dict[str, str] = {}
     if quantize:
-        graph, in_float32 = to_int8(graph, dataset.train), accuracy
-        accuracy = _measure(_session(with_metadata(graph, {})), dataset)
+        weights = [f"network.{name}" for name in network.quantized_weights()]
+        graph, in_float32 = to_int8(graph, dataset.train, weights), accuracy
+        accuracy = _measure(_session(with_metadata(graph, {})), dataset, recipe)
         yield _told(accuracy, "in int8")
         check_accuracy(in_float32, accuracy)
-        metadata["quantization"] = description(in_float32, dataset.train)
+        metadata["quantization"] = description(in_float32, dataset.train, weights)
 
     metadata |= {
         **_description(run_dir, dataset, accuracy, recipe),
@@ -89,8 +90,9 @@ def _told(accuracy: Accuracy, how: str) -> str:
 
 def _weights_sha256(network: Network) -> str:
     digest = hashlib.sha256()
-    for parameter in network.parameters():
-        digest.update(parameter.contiguous().numpy().tobytes())
+    for values in network.state_dict().values():
+        if values.is_floating_point():
+            digest.update(values.contiguous().numpy().tobytes())
     return digest.hexdigest()
 
 
@@ -123,8 +125,8 @@ def _check_against_pytorch(session: onnxruntime.InferenceSession, model: ServedM
             )
 
 
-def _measure(session: onnxruntime.InferenceSession, dataset: Dataset) -> Accuracy:
-    labels = [_run(session, images)[1] for images in dataset.test.images.split(BATCH)]
+def _measure(session: onnxruntime.InferenceSession, dataset: Dataset, recipe: Recipe) -> Accuracy:
+    labels = [_run(session, images)[1] for images in dataset.test.images.split(pictures_at_once(recipe))]
     return count(torch.from_numpy(np.concatenate(labels)), dataset.test.labels, len(dataset.class_names))
 
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
+
+import torch
 
 
 @dataclass(frozen=True)
@@ -14,7 +18,7 @@ class Interval:
     step: int
     """The update's number, counted as the tutorial counts: the first is 0."""
     losses: dict[str, float]
-    """Before the update, by the names that `LOSS_NAMES` lists."""
+    """Before the update, by the names that `loss_names` lists."""
     averaged_losses: dict[str, float]
     """Their moving averages."""
     learning_rate: float
@@ -40,3 +44,25 @@ class Stopwatch:
         sec_per_batch = (now - self._time) / (step - self._step)
         self._step, self._time = step, now
         return Speed(self._batch_size / sec_per_batch, sec_per_batch)
+
+
+class TrainingTime:
+    """What a process spends on updates, checkpoints and evaluations left out."""
+
+    def __init__(self, device: torch.device) -> None:
+        """The time begins."""
+        self._device = device
+        self._earlier, self._since = 0.0, time.perf_counter()
+
+    def seconds(self) -> float:
+        """So far, and until the device has done what it was told to, for which it waits."""
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        return self._earlier + time.perf_counter() - self._since
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """What the block takes does not count."""
+        self._earlier = self.seconds()
+        yield
+        self._since = time.perf_counter()

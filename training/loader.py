@@ -9,7 +9,8 @@ the device, the number of ranks nor the time of day changes what is trained on.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -17,13 +18,13 @@ import torch
 from torch import Tensor
 
 from training.dataset import Split
-from training.distortions import Draws, distorted_inputs, draw
+from training.distortions import Draws, blanked, distorted_inputs, draw
 from training.distributed import World
 from training.recipe import Recipe
 
 
 class Batch(NamedTuple):
-    images: Tensor  # float32 [N, 3, crop, crop], distorted and standardized, channels_last
+    images: Tensor  # float32 [N, 3, S, S], distorted and normalized, channels_last
     labels: Tensor  # int64 [N]
 
 
@@ -50,13 +51,20 @@ class Loader:
     """
 
     def __init__(
-        self, split: Split, recipe: Recipe, seed: int, device: torch.device, world: World | None = None
+        self,
+        split: Split,
+        recipe: Recipe,
+        normalization: Callable[[Tensor], Tensor],
+        seed: int,
+        device: torch.device,
+        world: World | None = None,
     ) -> None:
-        """Of the batches of the whole `world`, this loader makes its rank's part."""
+        """Of the batches of the whole `world`, this loader makes its rank's part. `normalization` is the network's."""
         self.pictures = len(split)
         self._images = split.images.to(device)
         self._labels = split.labels.to(device)
         self._recipe = recipe
+        self._normalization = normalization
         self._seed = seed
         self._device = device
         self._world = world or World()
@@ -81,17 +89,33 @@ class Loader:
         return Plan(torch.cat(index) if len(index) > 1 else index[0], joined)
 
     def batch(self, plan: Plan) -> Batch:
-        """The pictures of a plan, distorted."""
-        images = distorted_inputs(self._images, plan.index, plan.draws, self._recipe.distortions.crop_size)
-        return Batch(images, self._labels[plan.index])
+        """The pictures of a plan, distorted and normalized."""
+        distortions = self._recipe.distortions
+        images = self._normalization(distorted_inputs(self._images, plan.index, plan.draws, distortions))
+        return Batch(blanked(images, plan.draws, distortions), self._labels[plan.index])
 
     def _epoch(self, epoch: int) -> Plan:
         if epoch not in self._epochs:
             # The previous epoch is kept for the batch that straddles the two.
             self._epochs = {key: plan for key, plan in self._epochs.items() if key == epoch - 1}
-            words = np.random.SeedSequence([self._seed, epoch]).generate_state(2, np.uint32)
-            generator = torch.Generator().manual_seed(int(words[0]) << 32 | int(words[1]))
+            generator = self._generator(epoch)
             index = torch.randperm(self.pictures, generator=generator)
             draws = draw(self._recipe.distortions, self.pictures, self._images.shape[-1], generator)
+            if self._recipe.distortions.flip == "alternating":
+                draws = replace(draws, flip=self._alternating(epoch)[index])
             self._epochs[epoch] = Plan(index.to(self._device, non_blocking=True), draws.to(self._device))
         return self._epochs[epoch]
+
+    def _alternating(self, epoch: int) -> Tensor:
+        """bool [M]: whether each picture is flipped. One epoch shows it as it is, the next in the mirror, and so on.
+
+        Which way round it starts is drawn once. Source: Jordan, 2024 (arXiv:2404.00498), section 3.6: with independent
+        flips two epochs show a picture the same way round half of the time.
+        """
+        starts = torch.rand(self.pictures, generator=self._generator()) < 0.5
+        return starts ^ (epoch % 2 == 1)
+
+    def _generator(self, *epoch: int) -> torch.Generator:
+        """Of an epoch, or of what is drawn once and for all."""
+        words = np.random.SeedSequence([self._seed, *epoch]).generate_state(2, np.uint32)
+        return torch.Generator().manual_seed(int(words[0]) << 32 | int(words[1]))

@@ -22,9 +22,9 @@ from training.dataset import Dataset
 from training.distributed import World
 from training.errors import Diverged, OtherRankFailed, Stopped, UserError
 from training.evaluation import Evaluator
-from training.interval import Interval, Stopwatch
+from training.interval import Interval, Stopwatch, TrainingTime
 from training.loader import Loader
-from training.network import Network
+from training.networks import make_network
 from training.progress import Reporter, reporter
 from training.recipe import Recipe
 from training.recorder import Recorder
@@ -62,9 +62,10 @@ class Run:
         self.world = world or World()
         recipe, device = settings.recipe, settings.device
         torch.manual_seed(settings.seed)
-        network = Network(recipe, len(dataset.class_names))
-        network.initialize(recipe.initialization, torch.Generator().manual_seed(settings.seed))
-        loader = Loader(dataset.train, recipe, settings.seed, device, self.world)
+        network = make_network(recipe, len(dataset.class_names))
+        network.initialize(torch.Generator().manual_seed(settings.seed), dataset.train.images)
+        network.to(device)
+        loader = Loader(dataset.train, recipe, network.normalization, settings.seed, device, self.world)
         self.step = TrainingStep(
             network, recipe, loader, device, settings.precision, self.world, settings.fused, self._say
         )
@@ -94,20 +95,25 @@ class Run:
             StopRequest(repeated=is_launched()) as stop,
         ):
             report.evaluated(recorder.last_accuracy)
-            clock = Stopwatch(self.settings.recipe.batch_size, first_step)
+            clock, time = Stopwatch(self.settings.recipe.batch_size, first_step), TrainingTime(self.settings.device)
             while self.step.updates_done < steps:
                 update = self.step(observed=self._is_observed())
                 stop_signal = self._tell(update, stop, clock, report, recorder)
                 if stop_signal or self._is_due(self.settings.checkpoint_every):
-                    self._save(recorder)
+                    with time.paused():
+                        self._save(recorder)
                 if stop_signal:
                     self._end(Stopped(signal.Signals(stop_signal), self.step.updates_done, self._saved_as()))
                 if self._is_due(self.settings.eval_every) and self.step.updates_done < steps:
-                    self._evaluate(evaluator, report, recorder)
-            report.finish(self.step.updates_done)
+                    with time.paused():
+                        self._evaluate(evaluator, report, recorder)
+            done, seconds = self.step.updates_done, time.seconds()
+            report.finish(done)
+            report.say(f"The updates took {seconds:.1f} s, checkpoints and evaluations left out.")
             self._save(recorder)
+            recorder.trained(done, done - first_step, seconds)
             self._evaluate(evaluator, report, recorder)
-            report.say(f"Trained {self.step.updates_done} steps; the last checkpoint is {self._saved_as()}.")
+            report.say(f"Trained {done} steps; the last checkpoint is {self._saved_as()}.")
 
     def _same_pictures(self, fingerprints: list[str]) -> Callable[[], None]:
         def check() -> None:
@@ -130,7 +136,8 @@ class Run:
         losses, averaged, any_asked = self.step.mean_over_ranks(update.losses, float(asked > 0))
         if not math.isfinite(losses["total_loss"]):
             self._diverged("NaN" if math.isnan(losses["total_loss"]) else str(losses["total_loss"]))
-        rate = float(learning_rate(self.settings.recipe, len(self.dataset.train), step))
+        recipe = self.settings.recipe
+        rate = float(learning_rate(recipe, recipe.groups[0], len(self.dataset.train), step))
         interval = Interval(step, losses, averaged, rate, *clock.lap(step))
         report.report(interval)
         recorder.add(interval)
@@ -155,6 +162,7 @@ class Run:
 
     def _evaluate(self, evaluator: Evaluator, report: Reporter, recorder: Recorder) -> None:
         self.world.on_main(recorder.flush)  # first: what happened earlier stands further up
+        self.step.agree_on_statistics()
         evaluation = evaluator.evaluate(self.step.averages.network, self.step.updates_done)
         report.evaluated(evaluation.accuracy.overall)
         report.say(evaluation.sentence())

@@ -3,6 +3,7 @@
 {"kind": "start", "step": 0, "time": "2026-11-23T09:30:00.123+00:00", "command": "python -m training train …", …}
 {"kind": "train", "step": 10, "time": …, "losses": {"total_loss": 4.64, …}, "averaged_losses": {…}, …}
 {"kind": "eval", "step": 5000, "time": …, "precision_at_1": 0.724, …}
+{"kind": "end", "step": 60000, "time": …, "updates": 60000, "seconds": 1712.303}
 
 Every key is in docs/run-directory.md. `step` of "train" is the update's number, 0 for the first; of the others it is
 the number of updates done. A run that is resumed takes back what was measured beyond its checkpoint's step.

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from training.network import Network
+from training.optimizer import Optimizer
 
 BUCKETS = 64  # of equal width, from the least value to the greatest; TensorBoard draws 30
 PICTURES = 3  # of the batch; tf.summary.image's default
@@ -34,7 +35,7 @@ class Observation:
     sparsity: Mapping[str, Tensor]
     """Layer to float32 []: the share of its activations that are zero."""
     pictures: Tensor
-    """uint8 [PICTURES or fewer, crop, crop, 3]: as the network got them, the least value of each picture as 0 and its
+    """uint8 [PICTURES or fewer, S, S, 3]: as the network got them, the least value of each picture as 0 and its
     greatest as 255. (Standardization leaves no other black and white.)"""
 
 
@@ -58,17 +59,17 @@ def watching(network: Network) -> Iterator[dict[str, Tensor]]:
 
 
 @torch.no_grad()
-def observe(
-    network: Network, outputs: Mapping[str, Tensor], images: Tensor, optimizer: torch.optim.Optimizer
-) -> Observation:
+def observe(network: Network, outputs: Mapping[str, Tensor], images: Tensor, optimizer: Optimizer) -> Observation:
     """Between the backward pass and the update.
 
-    `outputs` is what `watching` kept, images float32 [N, 3, crop, crop].
+    `outputs` is what `watching` kept, images float32 [N, 3, S, S].
     """
     activations = network.activations(outputs)
     watched = {f"{layer}/activations": values for layer, values in activations.items()}
-    decays = {weight: group["weight_decay"] for group in optimizer.param_groups for weight in group["params"]}
+    decays = {weight: group.get("weight_decay", 0.0) for group in optimizer.param_groups for weight in group["params"]}
     for name, weight in network.named_parameters():
+        if weight not in decays:
+            continue  # a constant
         variable = name.replace(".weight", "/weights").replace(".bias", "/biases")
         watched[variable] = weight
         if weight.grad is not None:

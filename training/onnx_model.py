@@ -1,4 +1,4 @@
-"""The served model as an ONNX graph: evaluation preprocessing, network, softmax and top-1 in one.
+"""The served model as an ONNX graph: evaluation preprocessing, network, test-time views, softmax and top-1 in one.
 
 images uint8 [N, H, W, 3] -> probabilities float32 [N, classes], label int64 [N]
 """
@@ -11,7 +11,7 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from training.distortions import inputs
+from training.inference import logits_of_pictures
 from training.network import Network
 
 OPSET = 20  # read by onnxruntime since 1.17 and by current TensorRT; the graph needs nothing newer
@@ -25,7 +25,7 @@ class ServedModel(nn.Module):
         self.network = network
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        logits = self.network(inputs(images.permute(0, 3, 1, 2), self.network.crop_size))
+        logits = logits_of_pictures(self.network, images.permute(0, 3, 1, 2))
         return torch.softmax(logits, dim=1), logits.argmax(dim=1)
 
 

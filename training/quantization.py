@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -20,23 +21,16 @@ from training.accuracy import Accuracy
 from training.dataset import Split
 from training.errors import ExportFailed, UserError
 
-# By their names in the graph. The preprocessing, the first and the last layer stay in float32: in int8 they change more
-# answers and save no time. The normalizations' bands change hardly any, and save a sixth of the time.
-QUANTIZED_WEIGHTS = (
-    "network.norm1.band",
-    "network.conv2.weight",
-    "network.norm2.band",
-    "network.local3.weight",
-    "network.local4.weight",
-)
 CALIBRATION_PICTURES = 512  # evenly spread over the training split
 ALLOWED_FALL = 0.005  # of top-1 accuracy, as a fraction
 
 _BATCH = 64  # pictures at once, all of whose activations are held
 
 
-def to_int8(graph: onnx.ModelProto, training_split: Split) -> onnx.ModelProto:
+def to_int8(graph: onnx.ModelProto, training_split: Split, weights: Collection[str]) -> onnx.ModelProto:
     """The graph with int8 weights, a scale for each output channel, and uint8 activations; inputs and outputs the same.
+
+    `weights` are those that become bytes, by their names in the graph.
 
     The activations' ranges are those of CALIBRATION_PICTURES training pictures, or of all where there are fewer. The
     same graph and pictures give the same result to the byte. Raises UserError where there is no room for the files
@@ -53,7 +47,7 @@ def to_int8(graph: onnx.ModelProto, training_split: Split) -> onnx.ModelProto:
                 _Pictures(_calibration_images(training_split)),
                 quant_format=QuantFormat.QDQ,
                 op_types_to_quantize=["Conv", "Gemm"],
-                nodes_to_quantize=[node.name for node in graph.graph.node if _is_quantized(node)],
+                nodes_to_quantize=[node.name for node in graph.graph.node if not set(weights).isdisjoint(node.input)],
                 activation_type=QuantType.QUInt8,
                 weight_type=QuantType.QInt8,
                 per_channel=True,
@@ -81,12 +75,12 @@ def check_accuracy(in_float32: Accuracy, in_int8: Accuracy) -> None:
         )
 
 
-def description(in_float32: Accuracy, training_split: Split) -> str:
+def description(in_float32: Accuracy, training_split: Split, weights: Collection[str]) -> str:
     """The metadata's `quantization`, a JSON object; models/README.md says what is in it."""
     return json.dumps(
         {
             "type": "int8",
-            "weights": list(QUANTIZED_WEIGHTS),
+            "weights": list(weights),
             "calibration_pictures": len(_calibration_images(training_split)),
             "float32_accuracy": in_float32.overall,
         }
@@ -108,7 +102,3 @@ def _calibration_images(split: Split) -> torch.Tensor:
     """uint8 [M, 3, H, W]"""
     apart = max(1, len(split) // CALIBRATION_PICTURES)
     return split.images[::apart][:CALIBRATION_PICTURES]
-
-
-def _is_quantized(node: onnx.NodeProto) -> bool:
-    return any(name in QUANTIZED_WEIGHTS for name in node.input)

@@ -38,6 +38,11 @@ class Recorder:
             self._summaries.write(interval, observation)
         self.flush()
 
+    def trained(self, step: int, updates: int, seconds: float) -> None:
+        """For metrics.jsonl: the last update is done, and saved; nothing is written yet."""
+        if self._metrics:
+            self._unwritten.append(measured("end", step, {"updates": updates, "seconds": round(seconds, 3)}))
+
     def flush(self) -> None:
         """What has been added can be read from here on."""
         unwritten, self._unwritten = self._unwritten, []

@@ -18,8 +18,10 @@ from training.cuda_graph import CapturedUpdate
 from training.device import autocast
 from training.distributed import World
 from training.loader import Batch, Loader, Plan
-from training.network import LOSS_NAMES, Network, cross_entropy, weight_losses
+from training.losses import cross_entropy, loss_names, weight_losses
+from training.network import Network
 from training.observation import Observation, observe, watching
+from training.optimizer import Optimizer
 from training.recipe import Recipe
 from training.schedule import learning_rate
 
@@ -28,8 +30,8 @@ class Update(NamedTuple):
     """What an update leaves on the device. The next one overwrites it."""
 
     losses: Tensor
-    """float32 [4], before the update, in the order of `LOSS_NAMES`, of this rank's pictures: their mean over ranks is
-    the batch's."""
+    """float32, before the update, in the order of `loss_names`, of this rank's pictures: their mean over ranks is the
+    batch's."""
     observation: Observation | None = None
     """Of this rank's pictures too, but the gradients are all ranks'. Of updates that are observed."""
 
@@ -53,13 +55,12 @@ class TrainingStep:
         """
         self.network = network.to(device)
         self.averages = WeightAverages(self.network, recipe.ema_decay, device)
-        self.loss_averages = LossAverages(len(LOSS_NAMES), device)
+        self._loss_names = loss_names(recipe)
+        self.loss_averages = LossAverages(len(self._loss_names), device)
         self.updates_done = 0
         self._recipe, self._loader, self._device, self._precision = recipe, loader, device, precision
         self._world = world or World()
-        # On the device, so that a captured update can be replayed with another rate.
-        self._learning_rate = torch.tensor(recipe.learning_rate, device=device)
-        self.optimizer = torch.optim.SGD(_parameter_groups(network, recipe), lr=self._learning_rate, fused=True)
+        self.optimizer = Optimizer(self.network, recipe, device, precision)
         model: nn.Module = self.network
         if fused:
             model = compiled(model, self._no_pictures(), precision, say)
@@ -73,7 +74,7 @@ class TrainingStep:
 
     def __call__(self, observed: bool = False) -> Update:
         """One update, with the pictures whose turn it is; all ranks observe it or none."""
-        self._learning_rate.fill_(self.learning_rate())
+        self.optimizer.set_learning_rates(self._loader.pictures, self.updates_done)
         self.averages.set_decay(self.updates_done + 1)
         update = self._observed_update if observed else self._update
         done = update(self._loader.plan(self.updates_done))
@@ -99,11 +100,12 @@ class TrainingStep:
         with autocast(self._precision, self._device):
             logits = self._model(batch.images)
         # DistributedDataParallel divides the sum of all ranks' gradients by their number.
-        loss = cross_entropy(logits, batch.labels, self._recipe.batch_size / self._world.size)
+        pictures = self._recipe.batch_size / self._world.size
+        loss = cross_entropy(logits, batch.labels, pictures, self._recipe.label_smoothing)
         self.optimizer.zero_grad()
         loss.backward()
         with torch.no_grad():
-            losses = torch.stack([loss, *weight_losses(self.network, self._recipe.weight_decay)])
+            losses = torch.stack([loss, *weight_losses(self.network, self._recipe)])
             return torch.cat([losses.sum(dim=0, keepdim=True), losses])
 
     def _apply(self, losses: Tensor) -> None:
@@ -116,36 +118,48 @@ class TrainingStep:
     def _no_pictures(self) -> Tensor:
         """A batch of this rank, as the network gets it, without content."""
         part = self._world.shard(self._recipe.batch_size)
-        size = self._recipe.distortions.crop_size
+        size = self._recipe.input_size
         images = torch.zeros(part.stop - part.start, 3, size, size, device=self._device)
         return images.contiguous(memory_format=torch.channels_last)
 
     def learning_rate(self) -> float:
-        """The rate that the next update will use."""
-        return float(learning_rate(self._recipe, self._loader.pictures, self.updates_done))
+        """The rate that the next update will use, of the recipe's first group."""
+        return float(learning_rate(self._recipe, self._recipe.groups[0], self._loader.pictures, self.updates_done))
 
     def mean_over_ranks(self, losses: Tensor, number: float) -> tuple[dict[str, float], dict[str, float], float]:
         """The batch's losses, from this rank's, their moving averages, both by name, and the mean of a number that each
         rank brings; all ranks must ask. The one place in a step that waits for the device.
         """
-        count = len(LOSS_NAMES)
+        count = len(self._loss_names)
         mine = torch.cat([losses, self.loss_averages.state(), losses.new_tensor([number])])
         means = self._world.mean(mine).tolist()
         averaged = self.loss_averages.corrected(means[count : 2 * count], self.updates_done)
-        by_name = (dict(zip(LOSS_NAMES, values, strict=True)) for values in (means[:count], averaged))
+        by_name = (dict(zip(self._loss_names, values, strict=True)) for values in (means[:count], averaged))
         return *by_name, means[-1]
 
     def is_finite(self) -> bool:
         """Whether every weight is a number; waits for the device."""
         return all(bool(weight.isfinite().all()) for weight in self.network.parameters())
 
+    def agree_on_statistics(self) -> None:
+        """The running statistics of batch normalization, each rank's of its own pictures, become their mean over ranks.
+
+        All ranks must ask. Their next updates go on from there, which changes nothing: the mean of running averages is
+        the running average of the means.
+        """
+        if self._world.size > 1:
+            for buffer in (*self.network.buffers(), *self.averages.network.buffers()):
+                if buffer.is_floating_point():
+                    buffer.copy_(self._world.mean(buffer))
+
     def state_dict(self) -> dict[str, Any]:
         """All that the next update depends on; all ranks must ask."""
+        self.agree_on_statistics()
         return {
             "step": self.updates_done,
             "network": self.network.state_dict(),
             "averages": self.averages.network.state_dict(),
-            "optimizer": self.optimizer.state_dict()["state"],  # its settings are the recipe's
+            "optimizer": self.optimizer.state_dict(),
             "loss_averages": torch.stack(self._world.gather(self.loss_averages.state().cpu())),
         }
 
@@ -154,18 +168,9 @@ class TrainingStep:
         self.updates_done = state["step"]
         self.network.load_state_dict(state["network"])
         self.averages.network.load_state_dict(state["averages"])
-        self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": state["optimizer"]})
-        for group in self.optimizer.param_groups:
-            group["lr"] = self._learning_rate
+        self.optimizer.load_state_dict(state["optimizer"])
         sums = state["loss_averages"]
         self.loss_averages.load_state(sums[self._world.rank] if len(sums) == self._world.size else sums.mean(dim=0))
-
-
-def _parameter_groups(network: Network, recipe: Recipe) -> list[dict[str, Any]]:
-    """The L2 terms' gradient is weight_decay * w, which SGD adds by itself: autograd need not see them."""
-    decayed = [layer.weight for layer in network.decayed_layers()]
-    others = [parameter for parameter in network.parameters() if all(parameter is not weight for weight in decayed)]
-    return [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": others}]
 
 
 def _averaging_gradients(network: nn.Module) -> nn.Module:

@@ -13,7 +13,8 @@ from tests.training.runs import TRAINED_STEPS, start_run, train_command
 from training.dataset import Dataset, Split
 from training.named_datasets import load
 from training.provenance import now
-from training.recipe import Initialization, Recipe
+from training.recipe import Recipe
+from training.recipe_parts import TutorialNetwork
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -76,9 +77,7 @@ def learned(tmp_path_factory: pytest.TempPathFactory, cifar10: Dataset, few_pict
 
     The tutorial's first layer sleeps for a thousand steps, during which every picture gets the same answer.
     """
-    recipe = replace(
-        Recipe(), name="awake", steps=60, batch_size=64, initialization=Initialization(conv1=0.1, conv2=0.03)
-    )
+    recipe = replace(Recipe(), name="awake", steps=60, batch_size=64, network=TutorialNetwork(conv1=0.1, conv2=0.03))
     recipe = replace(recipe, learning_rate=0.03)
     run = start_run(tmp_path_factory.mktemp("learned"), replace(cifar10, test=few_pictures.test), recipe)
     run.run_dir.describe(

@@ -13,14 +13,16 @@ from training.dataset import Dataset
 from training.device import prepare
 from training.distributed import World
 from training.loader import Loader, Plan
-from training.network import Network
-from training.recipe import Initialization, Recipe
+from training.networks import make_network
+from training.normalization import standardize
+from training.recipe import Recipe
+from training.recipe_parts import TutorialNetwork
 from training.step import TrainingStep
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU, and PyTorch sees none")
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
-RECIPE = replace(Recipe(), batch_size=16, initialization=Initialization(conv1=0.1, conv2=0.03))
+RECIPE = replace(Recipe(), batch_size=16, network=TutorialNetwork(conv1=0.1, conv2=0.03))
 
 
 @pytest.fixture(autouse=True)
@@ -29,9 +31,9 @@ def prepared() -> None:
 
 
 def make_step(dataset: Dataset, device: torch.device, precision: str = "fp32", compiled: bool = False) -> TrainingStep:
-    network = Network(RECIPE, 10)
-    network.initialize(RECIPE.initialization, torch.Generator().manual_seed(0))
-    loader = Loader(dataset.train, RECIPE, 3, device, World())
+    network = make_network(RECIPE, 10)
+    network.initialize(torch.Generator().manual_seed(0), dataset.train.images)
+    loader = Loader(dataset.train, RECIPE, network.normalization, 3, device, World())
     return TrainingStep(network, RECIPE, loader, device, precision, fused=compiled)
 
 
@@ -49,7 +51,7 @@ def test_what_the_cpu_computes(few_pictures: Dataset, capsys: pytest.CaptureFixt
 def test_replayed_updates_are_those_as_written_to_the_bit(few_pictures: Dataset, precision: str) -> None:
     replayed, written = (make_step(few_pictures, CUDA, precision) for _ in range(2))
     for step in range(UPDATES_BEFORE_CAPTURE + 30):
-        written._learning_rate.fill_(written.learning_rate())
+        written.optimizer.set_learning_rates(len(few_pictures.train), step)
         written.averages.set_decay(step + 1)
         expected = written._update_once(written._loader.plan(step))
         written.updates_done += 1
@@ -93,7 +95,7 @@ def test_the_host_never_waits_between_two_log_lines(few_pictures: Dataset) -> No
 
 
 def test_what_cannot_be_captured_runs_as_written(few_pictures: Dataset) -> None:
-    loader = Loader(few_pictures.train, RECIPE, 3, CUDA)
+    loader = Loader(few_pictures.train, RECIPE, standardize, 3, CUDA)
     said: list[str] = []
 
     def update(plan: Plan) -> torch.Tensor:

@@ -21,7 +21,9 @@ from training.accuracy import measure
 from training.dataset import Dataset, Split
 from training.distributed import World, join
 from training.network import Network
-from training.recipe import Initialization, Recipe
+from training.networks import make_network
+from training.recipe import Recipe
+from training.recipe_parts import TutorialNetwork
 
 Trained = tuple[Path, Finished]
 
@@ -100,10 +102,9 @@ def test_evaluation_is_exact_for_any_number_of_ranks(few_pictures: Dataset, tmp_
 
 def _awake_network() -> Network:
     """Random weights so large that pictures get different answers."""
-    recipe = replace(Recipe(), initialization=Initialization(conv1=0.1, conv2=0.03))
-    network = Network(recipe, 10)
-    network.initialize(recipe.initialization, torch.Generator().manual_seed(1))
-    return network.to(memory_format=torch.channels_last)
+    recipe = replace(Recipe(), network=TutorialNetwork(conv1=0.1, conv2=0.03))
+    network = make_network(recipe, 10)
+    return network.initialize(torch.Generator().manual_seed(1), torch.empty(0, 3, 32, 32))
 
 
 def _count_correct(rank: int, folder: Path) -> None:

@@ -10,6 +10,7 @@ from tests.training.processes import RunCommand
 from tests.training.runs import final_state, small_recipe, snapshot, start_run, train_command
 from training.dataset import Dataset
 from training.errors import Diverged
+from training.recipe_parts import ParameterGroup, Staircase
 
 
 def test_exit_status_and_sentence(run: RunCommand, tmp_path: Path, cifar10_dir: Path) -> None:
@@ -29,8 +30,11 @@ def test_exit_status_and_sentence(run: RunCommand, tmp_path: Path, cifar10_dir: 
 )
 def test_the_last_good_checkpoint_stays(few_pictures: Dataset, tmp_path: Path, steps: int, loss: str) -> None:
     # Four good updates, then the rate's only drop, which is a leap of 10^30.
+    leap = Staircase(factor=1e30, epochs=4 * 8 / len(few_pictures.train))
     recipe = replace(
-        small_recipe(4), learning_rate=1e-3, learning_rate_decay=1e30, epochs_per_decay=4 * 8 / len(few_pictures.train)
+        small_recipe(4),
+        learning_rate=1e-3,
+        groups=tuple(replace(group, schedule=leap) for group in small_recipe(4).groups),
     )
     start_run(tmp_path, few_pictures, recipe).train()
     before = snapshot(tmp_path / "checkpoints")
@@ -51,6 +55,7 @@ def test_the_last_good_checkpoint_stays(few_pictures: Dataset, tmp_path: Path, s
 
 def test_infinity_counts_as_well(few_pictures: Dataset, tmp_path: Path) -> None:
     # The weights are finite, and the sum of their squares is not.
-    recipe = replace(small_recipe(1000), weight_decay=1e38)
+    heavy = (ParameterGroup(layer, weight_decay=1e38) for layer in ("local3", "local4"))
+    recipe = replace(small_recipe(1000), groups=(*heavy, ParameterGroup("others")))
     with pytest.raises(Diverged, match="Model diverged with loss = inf"):
         start_run(tmp_path, few_pictures, recipe).train()

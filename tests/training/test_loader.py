@@ -6,17 +6,18 @@ import pytest
 import torch
 
 from training.dataset import Dataset
-from training.distortions import standardize
 from training.distributed import World
 from training.loader import Batch, Loader, Plan
-from training.recipe import Distortions, Recipe
+from training.normalization import standardize
+from training.recipe import Recipe
+from training.recipe_parts import Distortions
 
 PICTURES = 200
 
 
 def make_loader(dataset: Dataset, batch_size: int, seed: int = 3, distortions: Distortions | None = None) -> Loader:
     recipe = replace(Recipe(), batch_size=batch_size, distortions=distortions or Distortions())
-    return Loader(dataset.train, recipe, seed, torch.device("cpu"))
+    return Loader(dataset.train, recipe, standardize, seed, torch.device("cpu"))
 
 
 def stream(loader: Loader, updates: int) -> torch.Tensor:
@@ -60,7 +61,7 @@ def test_batch_size_changes_neither_order_nor_distortions(few_pictures: Dataset,
 def test_ranks_share_the_batch_of_one(few_pictures: Dataset, batch_size: int, ranks: int) -> None:
     recipe = replace(Recipe(), batch_size=batch_size)
     cpu = torch.device("cpu")
-    loaders = [Loader(few_pictures.train, recipe, 3, cpu, World(rank, ranks)) for rank in range(ranks)]
+    loaders = [Loader(few_pictures.train, recipe, standardize, 3, cpu, World(rank, ranks)) for rank in range(ranks)]
     alone = make_loader(few_pictures, batch_size)
     for step in range(2 * PICTURES // batch_size + 2):
         parts, whole = [loader.plan(step) for loader in loaders], alone.plan(step)
@@ -110,7 +111,7 @@ def test_distortions_are_drawn_for_each_picture_over_their_whole_range(cifar10: 
 
 
 def test_pictures_and_labels_are_those_of_the_plan(few_pictures: Dataset) -> None:
-    plain = Distortions(flip=False, brightness=0, contrast=(1, 1))
+    plain = Distortions(flip="none", brightness=0, contrast=(1, 1))
     loader = make_loader(few_pictures, 16, distortions=plain)
     plan = loader.plan(12)  # the batch in which one epoch ends and the next begins
     batch = loader.batch(plan)

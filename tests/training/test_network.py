@@ -3,15 +3,17 @@
 import pytest
 import torch
 
-from training.network import Network
 from training.recipe import RECIPES
+from training.recipe_parts import TutorialNetwork as Architecture
+from training.tutorial_network import TutorialNetwork
 
 RECIPE = RECIPES["tutorial"]
 TRUNCATED = 0.8796  # standard deviation of a normal distribution cut off at two of its own
 
 
-def fresh(seed: int) -> Network:
-    return Network(RECIPE, classes=10).initialize(RECIPE.initialization, torch.Generator().manual_seed(seed))
+def fresh(seed: int) -> TutorialNetwork:
+    network = TutorialNetwork(RECIPE, Architecture(), classes=10)
+    return network.initialize(torch.Generator().manual_seed(seed), torch.empty(0, 3, 32, 32))
 
 
 @pytest.mark.parametrize(

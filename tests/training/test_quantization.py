@@ -156,7 +156,8 @@ def test_the_same_weights_are_published_once_a_type(
 
 def test_the_same_graph_and_pictures_give_the_same_bytes(int8: Path, float32: Path, cifar10: Dataset) -> None:
     published = onnx.load_model(int8)
-    repeated = to_int8(onnx.load_model(float32), cifar10.train)
+    weights = json.loads(metadata(int8)["quantization"])["weights"]
+    repeated = to_int8(onnx.load_model(float32), cifar10.train, weights)
     assert repeated.graph.SerializeToString() == published.graph.SerializeToString()
 
 
@@ -182,7 +183,7 @@ def test_no_room_for_the_files_in_between(
     missing = tmp_path / "missing"
     monkeypatch.setattr("tempfile.tempdir", str(missing))
     with pytest.raises(UserError, match=f"no room to quantize in {missing} .*TMPDIR"):
-        to_int8(onnx.load_model(float32), few_pictures.train)
+        to_int8(onnx.load_model(float32), few_pictures.train, ["network.conv2.weight"])
 
 
 def test_the_benchmark_names_both_files(

@@ -5,16 +5,27 @@ from dataclasses import replace
 
 import pytest
 
-from training.recipe import RECIPES, Distortions, Recipe, from_dict
+from training.recipe import RECIPES, Recipe, from_dict
+from training.recipe_parts import Distortions
+
+SGD = {
+    "optimizer": "sgd",
+    "learning_rate": 1.0,
+    "momentum": 0.0,
+    "schedule": {"kind": "staircase", "factor": 0.1, "epochs": 350.0},
+}
 
 
 def test_the_tutorial_to_the_letter() -> None:
     assert RECIPES["tutorial"].as_dict() == {
         "name": "tutorial",
         "steps": 60_000,
+        "epochs": None,
         "batch_size": 128,
-        "distortions": {"crop_size": 24, "flip": True, "brightness": 63.0, "contrast": (0.2, 1.8)},
-        "initialization": {
+        "batch_of": "gpu",
+        "image_size": 32,
+        "network": {
+            "kind": "tutorial",
             "conv1": 1e-4,
             "conv2": 1e-4,
             "local3": 0.04,
@@ -22,16 +33,30 @@ def test_the_tutorial_to_the_letter() -> None:
             "softmax_linear": 1 / 192,
             "biases": (0.0, 0.1, 0.1, 0.1, 0.0),
         },
+        "distortions": {
+            "crop_size": 24,
+            "translate": 0.0,
+            "flip": "random",
+            "brightness": 63.0,
+            "contrast": (0.2, 1.8),
+            "cutout": 0.0,
+        },
+        "normalization": "picture",
+        "label_smoothing": 0.0,
         "learning_rate": 0.1,
-        "learning_rate_decay": 0.1,
-        "epochs_per_decay": 350.0,
-        "weight_decay": 0.004,
+        "groups": (
+            {"parameters": "local3", "weight_decay": 0.004, **SGD},
+            {"parameters": "local4", "weight_decay": 0.004, **SGD},
+            {"parameters": "others", "weight_decay": 0.0, **SGD},
+        ),
         "ema_decay": 0.9999,
+        "test_time_views": "one",
     }
 
 
 @pytest.mark.parametrize(
-    "recipe", [Recipe(), replace(Recipe(), name="other", distortions=Distortions(crop_size=28, contrast=(0.5, 1.5)))]
+    "recipe",
+    [*RECIPES.values(), replace(Recipe(), name="other", distortions=Distortions(crop_size=28, contrast=(0.5, 1.5)))],
 )
 def test_json_and_back(recipe: Recipe) -> None:
     assert from_dict(json.loads(json.dumps(recipe.as_dict()))) == recipe

@@ -14,9 +14,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from training.dataset import Split
-from training.distortions import adjust, inputs, standardize
+from training.distortions import adjust
+from training.inference import central_crop
 from training.loader import Batch, Loader, Plan
-from training.network import LOSS_NAMES, Network, cross_entropy, weight_losses
+from training.losses import cross_entropy, loss_names, weight_losses
+from training.network import Network
+from training.networks import make_network
+from training.normalization import standardize
 from training.recipe import RECIPES
 from training.schedule import learning_rate
 from training.step import TrainingStep
@@ -45,7 +49,11 @@ class Reference:
     network: Network
 
     def batch(self) -> Batch:
-        return Batch(inputs(self.images, 24), self.labels)
+        return Batch(evaluated(self.images), self.labels)
+
+
+def evaluated(images: Tensor) -> Tensor:
+    return standardize(central_crop(images, 24).float())
 
 
 @pytest.fixture
@@ -56,7 +64,7 @@ def reference() -> Reference:
     images = (low + rng.randint(-20, 21, size=(16, 32, 32, 3))).clip(0, 255).astype(np.uint8)
     images[-1] = 127
     labels = rng.randint(0, 10, size=16)
-    network = Network(RECIPE, classes=10)
+    network = make_network(RECIPE, classes=10)
     parameters = dict(network.named_parameters())
     for name, shape, scale in WEIGHTS:
         values = torch.from_numpy((rng.standard_normal(shape) * scale).astype(np.float32))
@@ -77,7 +85,7 @@ def to_ours(values: Tensor) -> Tensor:
 
 
 def test_evaluation_preprocessing(reference: Reference) -> None:
-    found = inputs(reference.images, 24).permute(0, 2, 3, 1)
+    found = evaluated(reference.images).permute(0, 2, 3, 1)
     np.testing.assert_allclose(found, reference.expected["standardized"], atol=1e-5)
 
 
@@ -102,7 +110,7 @@ def test_losses(reference: Reference) -> None:
     batch = reference.batch()
     with torch.no_grad():
         loss = cross_entropy(reference.network(batch.images), batch.labels, pictures=16)
-        terms = torch.stack([*weight_losses(reference.network, RECIPE.weight_decay), loss])
+        terms = torch.stack([*weight_losses(reference.network, RECIPE), loss])
     assert list(reference.expected["loss_term_names"]) == ["local3/weight_loss", "local4/weight_loss", "cross_entropy"]
     np.testing.assert_allclose(terms, reference.expected["loss_terms"], atol=1e-5)
     np.testing.assert_allclose(terms.sum(), reference.expected["total_loss"], atol=1e-5)
@@ -111,7 +119,7 @@ def test_losses(reference: Reference) -> None:
 def test_gradients(reference: Reference) -> None:
     batch = reference.batch()
     loss = cross_entropy(reference.network(batch.images), batch.labels, pictures=16)
-    (loss + sum(weight_losses(reference.network, RECIPE.weight_decay))).backward()
+    (loss + sum(weight_losses(reference.network, RECIPE))).backward()
     gradients = {name: parameter.grad for name, parameter in reference.network.named_parameters()}
     found = [gradients[ours(name)].norm().item() for name in reference.expected["grad_names"]]  # type: ignore[union-attr]
     np.testing.assert_allclose(found, reference.expected["grad_norms"], rtol=1e-4)
@@ -121,7 +129,7 @@ class CentralCrops(Loader):
     """The reference's one batch again and again, without distortions."""
 
     def batch(self, plan: Plan) -> Batch:
-        return Batch(inputs(self._images[: len(plan.index)], 24), self._labels)
+        return Batch(evaluated(self._images[: len(plan.index)]), self._labels)
 
 
 @pytest.mark.parametrize("compiled", [False, True], ids=["as written", "compiled"])
@@ -129,9 +137,9 @@ def test_five_steps(reference: Reference, capsys: pytest.CaptureFixture[str], co
     if compiled and not shutil.which("g++"):
         pytest.skip("needs a C++ compiler")
     recipe = replace(RECIPE, batch_size=16)
-    loader = CentralCrops(Split(reference.images, reference.labels), recipe, 0, CPU)
+    loader = CentralCrops(Split(reference.images, reference.labels), recipe, standardize, 0, CPU)
     step = TrainingStep(reference.network, recipe, loader, CPU, "fp32", fused=compiled)
-    found = [step().losses[LOSS_NAMES.index("total_loss")].item() for _ in range(5)]
+    found = [step().losses[loss_names(recipe).index("total_loss")].item() for _ in range(5)]
     assert ("Compiling the network took" in capsys.readouterr().out) == compiled
     np.testing.assert_allclose(found, reference.expected["losses_5_steps"], atol=1e-5)
     images = reference.batch().images
@@ -146,6 +154,6 @@ def test_five_steps(reference: Reference, capsys: pytest.CaptureFixture[str], co
 
 def test_learning_rates(reference: Reference) -> None:
     steps = reference.expected["lr_steps"]
-    found = np.array([learning_rate(RECIPE, pictures=50_000, step=int(step)) for step in steps])
+    found = np.array([learning_rate(RECIPE, RECIPE.groups[0], pictures=50_000, step=int(step)) for step in steps])
     assert found.dtype == np.float32
     np.testing.assert_array_equal(found, reference.expected["lr"])

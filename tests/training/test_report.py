@@ -163,7 +163,7 @@ def test_the_filters_are_all_there(page: Page, run_dir: Path) -> None:
 def test_recipe_and_sessions(page: Page) -> None:
     rows = {row[0]: row[1:] for row in page.section("Recipe").rows()}
     assert rows["distortions.contrast"] == ["0.2, 1.8"]
-    assert rows["initialization.softmax_linear"] == [repr(1 / 192)]
+    assert rows["network.softmax_linear"] == [repr(1 / 192)]
     assert rows["learning_rate"] == ["0.03"]
     assert rows["seed"] == ["3"]
     assert rows["torch"] == ["2.15.0"]

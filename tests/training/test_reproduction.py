@@ -100,7 +100,7 @@ def test_what_goes_before_it() -> None:
     [
         ({"source_revision": "0123abc-dirty"}, "changes that were not committed"),
         ({"source_revision": "unknown"}, "Which commit of the code trained it is not known."),
-        ({"recipe": Recipe(weight_decay=0.1).as_dict()}, "The recipe is not, or no longer, one that --recipe can name"),
+        ({"recipe": Recipe(ema_decay=0.1).as_dict()}, "The recipe is not, or no longer, one that --recipe can name"),
         ({"recipe": {"name": "older", "steps": 5}}, "The recipe is not, or no longer, one that --recipe can name"),
         ({"dataset": "mine"}, "not one that --data can name"),
         ({"world_size": 3, "local_world_size": 2}, "different numbers of processes"),

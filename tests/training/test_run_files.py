@@ -46,7 +46,7 @@ def test_recipe_json(trained: Trained) -> None:
     check(json.loads((trained[0] / "recipe.json").read_bytes()), documented("## recipe.json"))
 
 
-@pytest.mark.parametrize("kind", ["start", "train", "eval"])
+@pytest.mark.parametrize("kind", ["start", "train", "eval", "end"])
 def test_metrics_jsonl(trained: Trained, kind: str) -> None:
     every = documented("One JSON object a line")
     records = [record for record in MetricsLog(trained[0]).read() if record["kind"] == kind]

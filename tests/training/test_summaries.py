@@ -21,8 +21,9 @@ from training.dataset import Dataset
 from training.evaluation import evaluate_newest
 from training.interval import Interval
 from training.loader import Batch, Loader
-from training.network import Network
-from training.recipe import Initialization, Recipe
+from training.networks import make_network
+from training.recipe import Recipe
+from training.recipe_parts import TutorialNetwork
 from training.step import TrainingStep
 from training.summaries import TrainingSummaries
 
@@ -99,13 +100,13 @@ def test_a_resumed_run_shows_as_much_as_it_did(run: RunCommand, tmp_path: Path, 
     assert not list((tmp_path / "run").rglob("events*"))
 
 
-RECIPE = replace(Recipe(), batch_size=16, initialization=Initialization(conv1=0.1, conv2=0.03))
+RECIPE = replace(Recipe(), batch_size=16, network=TutorialNetwork(conv1=0.1, conv2=0.03))
 
 
 def make_step(dataset: Dataset, precision: str = "fp32", fused: bool = False) -> TrainingStep:
-    network = Network(RECIPE, 10)
-    network.initialize(RECIPE.initialization, torch.Generator().manual_seed(0))
-    loader = Loader(dataset.train, RECIPE, 3, torch.device("cpu"))
+    network = make_network(RECIPE, 10)
+    network.initialize(torch.Generator().manual_seed(0), dataset.train.images)
+    loader = Loader(dataset.train, RECIPE, network.normalization, 3, torch.device("cpu"))
     return TrainingStep(network, RECIPE, loader, torch.device("cpu"), precision, fused=fused)
 
 
@@ -114,7 +115,7 @@ def watched_by_hand(weights: dict[str, Tensor], batch: Batch) -> dict[str, Tenso
     weights = {name: weight.double().requires_grad_() for name, weight in weights.items()}
     activations = plain_network.activations(weights, batch.images.double())
     decayed = sum(weights[f"{layer}.weight"].square().sum() for layer in ("local3", "local4"))
-    loss = F.cross_entropy(activations["softmax_linear"], batch.labels) + RECIPE.weight_decay / 2 * decayed
+    loss = F.cross_entropy(activations["softmax_linear"], batch.labels) + RECIPE.groups[0].weight_decay / 2 * decayed
     gradients = torch.autograd.grad(loss, list(weights.values()))
     variables = [name.replace(".weight", "/weights").replace(".bias", "/biases") for name in weights]
     return (
@@ -196,7 +197,7 @@ def test_what_has_no_range_or_no_end(few_pictures: Dataset, tmp_path: Path) -> N
     step = make_step(few_pictures)
     constant = step(observed=True).observation
     with torch.no_grad():
-        step.network.local3.bias[0] = float("inf")
+        dict(step.network.named_parameters())["local3.bias"][0] = float("inf")
     infinite = step(observed=True).observation
     with closing(TrainingSummaries(tmp_path, 0)) as summaries:
         for number, observation in enumerate((constant, infinite)):

@@ -55,8 +55,8 @@ def write_report(run_dir: RunDirectory, dataset: Dataset, device: torch.device) 
         **_classes(confusion(found)),
         **_calibration(found),
         "mistakes": _mistakes(found, dataset),
-        "filters": filters_picture(network.conv1.weight.detach()),
-        "filter_count": len(network.conv1.weight),
+        "filters": filters_picture(network.first_filters().detach()),
+        "filter_count": len(network.first_filters()),
         **_recipe(description, history, dataset),
     }
     return write_page(run_dir.path / NAME, "report.html", content)

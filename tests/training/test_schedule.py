@@ -1,0 +1,48 @@
+"""Learning rates that fall in a straight line. (The tutorial's staircase: test_reference.py.)"""
+
+from dataclasses import replace
+
+import pytest
+
+from training.recipe import RECIPES, Recipe
+from training.recipe_parts import Linear, ParameterGroup
+from training.schedule import learning_rate
+
+PICTURES = 50_000
+
+
+def rates(recipe: Recipe, schedule: Linear, steps: list[int]) -> list[float]:
+    group = ParameterGroup("filters", learning_rate=2.0, schedule=schedule)
+    return [float(learning_rate(recipe, group, PICTURES, step)) for step in steps]
+
+
+RECIPE = replace(RECIPES["fast"], learning_rate=0.5, steps=200, batch_size=2000)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        (Linear(), {0: 1.0, 50: 0.75, 100: 0.5, 199: 0.005}),
+        (Linear(epochs=2), {0: 1.0, 25: 0.5, 49: 0.02, 50: 0.0, 199: 0.0}),
+        (Linear(warmup=0.1), {0: 0.2, 10: 0.6, 20: 1.0, 110: 0.5, 199: 1 / 180}),
+    ],
+    ids=["to the end", "over two epochs", "with a warm-up"],
+)
+def test_a_straight_line(schedule: Linear, expected: dict[int, float]) -> None:
+    assert rates(RECIPE, schedule, list(expected)) == pytest.approx(list(expected.values()), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("pictures", "batch_size", "steps"),
+    [(50_000, 2000, 200), (100_000, 2000, 400), (5_000, 200, 200), (1_000, 64, 200), (70, 64, 200), (20, 64, 200)],
+)
+def test_a_recipe_that_counts_epochs_is_fitted_to_the_set(pictures: int, batch_size: int, steps: int) -> None:
+    fitted = RECIPES["fast"].fitted_to(pictures)
+    assert (fitted.batch_size, fitted.steps) == (batch_size, steps)
+    for before, after in zip(RECIPES["fast"].groups, fitted.groups, strict=True):
+        scale = batch_size / 2000 if before.optimizer == "sgd" else 1
+        assert after.learning_rate == pytest.approx(before.learning_rate * scale)
+
+
+def test_the_tutorial_fits_as_it_is() -> None:
+    assert RECIPES["tutorial"].fitted_to(70) == RECIPES["tutorial"]

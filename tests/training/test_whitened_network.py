@@ -1,0 +1,68 @@
+"""The network of the fast recipes: how it starts, and what it is made of."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from training.dataset import Dataset
+from training.recipe import RECIPES, Recipe
+from training.recipe_parts import WhitenedNetwork as Architecture
+from training.whitened_network import WhitenedNetwork
+
+FAST = RECIPES["fast"]
+
+
+def fresh(images: torch.Tensor, architecture: Architecture | None = None, recipe: Recipe = FAST) -> WhitenedNetwork:
+    network = WhitenedNetwork(recipe, architecture or Architecture(), classes=10)
+    return network.initialize(torch.Generator().manual_seed(0), images)
+
+
+def test_the_first_layer_whitens_patches(cifar10: Dataset) -> None:
+    images = cifar10.train.images[:2000]
+    network = fresh(images)
+    with torch.no_grad():
+        network.whitening.bias.zero_()  # type: ignore[union-attr]
+        outputs = network.whitening(network.normalization(images.float()))
+    ours, opposite = outputs.transpose(0, 1).flatten(1).split(12)
+    torch.testing.assert_close(ours, -opposite, atol=1e-4, rtol=1e-4)
+    moments = ours @ ours.T / ours.shape[1]
+    torch.testing.assert_close(moments - moments.diag().diag(), torch.zeros(12, 12), atol=0.02, rtol=0)
+    # Directions that hardly vary are not blown up all the way.
+    assert moments.diag().min() > 0.1
+    assert moments.diag().max() < 1.1
+    assert not network.whitening.weight.requires_grad
+
+
+def test_blocks_start_by_handing_their_input_on(cifar10: Dataset) -> None:
+    network = fresh(cifar10.train.images[:100])
+    x = torch.rand(2, 64, 8, 8)
+    second = network.block1.convolutions[1]
+    torch.testing.assert_close(second(x), x)
+
+
+@pytest.mark.parametrize("depth", [2, 3])
+@pytest.mark.parametrize("side", [32, 47, 96])
+def test_pictures_of_any_size(depth: int, side: int) -> None:
+    images = torch.randint(256, (8, 3, side, side), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    recipe = replace(FAST, image_size=side)
+    network = fresh(images, Architecture(widths=(32, 48, 64), depth=depth), recipe)
+    assert network(network.normalization(images.float())).shape == (8, 10)
+
+
+def test_every_parameter_belongs_to_a_group_of_the_recipe(cifar10: Dataset) -> None:
+    for architecture in (Architecture(), Architecture(whitening=False), Architecture(depth=3)):
+        network = fresh(cifar10.train.images[:100], architecture)
+        groups = network.parameter_groups()
+        assert groups.keys() == {group.parameters for group in FAST.groups}
+        trained = {id(each) for each in network.parameters() if each.requires_grad}
+        assert {id(each) for group in groups.values() for each in group} == trained
+
+
+def test_the_seed_and_the_pictures_decide_the_weights(cifar10: Dataset) -> None:
+    images = cifar10.train.images[:500]
+    one, same = fresh(images).state_dict(), fresh(images).state_dict()
+    assert all(torch.equal(one[name], same[name]) for name in one)
+    other = fresh(images.flip(2)).state_dict()
+    assert not torch.equal(one["whitening.weight"], other["whitening.weight"])
+    assert torch.equal(one["block1.convolutions.0.weight"], other["block1.convolutions.0.weight"])
