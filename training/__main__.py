@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shlex
 import sys
@@ -15,6 +16,9 @@ from training.torchrun import is_launched
 
 def main(arguments: Sequence[str]) -> int:
     args = parser().parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a class may be called anything, also where output is not UTF-8
+            stream.reconfigure(errors="backslashreplace")
     try:
         # PyTorch takes seconds to import, which whoever asks for help, or mistypes, need not wait for.
         from training import commands

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -31,9 +32,13 @@ def parser() -> argparse.ArgumentParser:
 
 def _fetch(subcommands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command = subcommands.add_parser(
-        "fetch", help="get the data", description="Get the data set, if it isn't there yet."
+        "fetch",
+        help="get the data",
+        description="Get the data set, if it isn't there yet; of a folder of pictures, decode what isn't decoded yet, "
+        "and say what is in it.",
     )
     _data_flags(command, "the data set to get", default=choices.DEFAULT_DATASET)
+    _folder_flags(command)
     command.add_argument("--sample", type=Path, metavar="FILE", help="also write one test picture to FILE, as a PNG")
 
 
@@ -65,6 +70,7 @@ def _train(subcommands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         help=f"the first learning rate (default: the recipe's; tutorial: {recipe.learning_rate})",
     )
     _data_flags(command, f"what to train on (default: {choices.DEFAULT_DATASET})", default=None)
+    _folder_flags(command)
     _run_dir_flag(command)
     _device_flag(command)
     add(
@@ -98,9 +104,9 @@ def _train(subcommands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     add(
         "--checkpoint-every",
         type=_whole_number(0),
-        default=choices.DEFAULT_CHECKPOINT_EVERY,
         metavar="STEPS",
-        help="save a checkpoint this often, at the end, and on SIGTERM and Ctrl-C (default: %(default)s)",
+        help="save a checkpoint this often, at the end, and on SIGTERM and Ctrl-C (default: "
+        f"{choices.DEFAULT_CHECKPOINT_EVERY}, or of a recipe that counts epochs a quarter of the training)",
     )
     add(
         "--summaries",
@@ -127,7 +133,7 @@ def _eval(subcommands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "run's newest checkpoint; printed, and written to eval.json in the run's directory.",
     )
     _run_dir_flag(command)
-    _data_dir_flag(command)
+    _remembered_data_flags(command)
     _device_flag(command)
     command.add_argument(
         "--watch", action="store_true", help="evaluate every new checkpoint, until the training has done its last step"
@@ -150,7 +156,7 @@ def _report(subcommands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "Of a run that has not ended it shows the newest checkpoint.",
     )
     command.add_argument("run", type=Path, metavar="RUN", help="the run's directory")
-    _data_dir_flag(command)
+    _remembered_data_flags(command)
     _device_flag(command)
 
 
@@ -179,7 +185,7 @@ def _export(subcommands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "against PyTorch and on the whole test split, and publish it as the next version. See models/README.md.",
     )
     _run_dir_flag(command)
-    _data_dir_flag(command)
+    _remembered_data_flags(command)
     command.add_argument(
         "--models-dir", type=Path, default=Path("models"), help="where bundles are published (default: %(default)s)"
     )
@@ -193,8 +199,42 @@ def _export(subcommands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def _data_flags(command: argparse.ArgumentParser, text: str, default: str | None) -> None:
     suffix = f" (default: {default})" if default else ""
-    command.add_argument("--data", choices=choices.DATASETS, default=default, help=text + suffix)
+    command.add_argument(
+        "--data",
+        type=_data,
+        default=default,
+        metavar="DATA",
+        help=f"{text}: {choices.DATA} (a folder that holds train/CLASS/… and test/CLASS/…, or CLASS/…){suffix}",
+    )
     _data_dir_flag(command)
+
+
+def _remembered_data_flags(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--data",
+        type=_data,
+        metavar=f"{choices.FOLDER}PATH",
+        help="where the folder of pictures is by now that the run was trained on (default: where it was)",
+    )
+    _data_dir_flag(command)
+
+
+def _folder_flags(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--image-size",
+        type=_whole_number(choices.LEAST_IMAGE_SIZE, below=choices.MOST_IMAGE_SIZE + 1),
+        metavar="PIXELS",
+        help="height and width at which a folder's pictures are stored and served, "
+        f"{choices.LEAST_IMAGE_SIZE} to {choices.MOST_IMAGE_SIZE} (default: the recipe's; tutorial: "
+        f"{RECIPES[choices.DEFAULT_RECIPE].image_size})",
+    )
+    command.add_argument(
+        "--test-share",
+        type=_share,
+        metavar="SHARE",
+        help="how many of a folder's pictures are for testing, where it has no test/CLASS/…; chosen by their paths "
+        f"(default: {choices.DEFAULT_TEST_SHARE})",
+    )
 
 
 def _data_dir_flag(command: argparse.ArgumentParser) -> None:
@@ -228,6 +268,26 @@ def _whole_number(least: int, below: int | None = None) -> Callable[[str], int]:
         return int(text)
 
     return parse
+
+
+def _data(text: str) -> str:
+    """A folder's path becomes absolute: a run remembers it."""
+    given = text.removeprefix(choices.FOLDER)
+    if text.startswith(choices.FOLDER) and given:
+        path = os.path.abspath(os.path.expanduser(given))
+        if path.encode(errors="replace") != os.fsencode(path):
+            raise argparse.ArgumentTypeError(f"{path!r} is not UTF-8; rename the folder, or make a link to it")
+        return choices.FOLDER + path
+    if text not in choices.DATASETS:
+        raise argparse.ArgumentTypeError(f"invalid choice: {text!r} (choose from {choices.DATA})")
+    return text
+
+
+def _share(text: str) -> float:
+    share = _positive_number(text)
+    if share >= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number between 0 and 1")
+    return share
 
 
 def _positive_number(text: str) -> float:

@@ -8,6 +8,7 @@ import time
 from training import choices, cifar10, download, evaluation, named_datasets
 from training.device import choose_device, prepare
 from training.errors import UserError
+from training.recipe import Recipe
 from training.report_commands import compare, report
 from training.run_directory import RunDirectory
 from training.sample import write_sample
@@ -17,18 +18,22 @@ from training.train_command import train
 def fetch(args: argparse.Namespace) -> None:
     if args.data == "cifar10":
         print(f"CIFAR-10 is in {download.fetch(args.data_dir) / cifar10.FOLDER}.")
-    else:
+    elif not named_datasets.is_folder(args.data):
         print(f"The {args.data} set is built in; there is nothing to fetch.")
-    if args.sample is not None:
-        label = write_sample(named_datasets.fetch_and_load(args.data, args.data_dir), args.sample)
-        print(f"Wrote a test picture, labelled {label}, to {args.sample}.")
+    if named_datasets.is_folder(args.data) or args.sample is not None:
+        image_size = args.image_size or Recipe.image_size
+        dataset = named_datasets.fetch_and_load(args.data, args.data_dir, image_size, args.test_share)
+        named_datasets.describe(args.data, dataset)
+        if args.sample is not None:
+            label = write_sample(dataset, args.sample)
+            print(f"Wrote a test picture, labelled {label}, to {args.sample}.")
 
 
 def evaluate(args: argparse.Namespace) -> None:
     run_dir = RunDirectory(args.run_dir)
     if args.watch:
         _wait_for_training(run_dir, args.interval)
-    dataset = named_datasets.fetch_and_load(run_dir.trained()["dataset"], args.data_dir)
+    dataset = named_datasets.of_run(run_dir, args.data, args.data_dir)
     device = choose_device(args.device)
     prepare(device)
     if args.watch:
@@ -44,7 +49,7 @@ def export_bundle(args: argparse.Namespace) -> None:
     from training.export import export
 
     run_dir = RunDirectory(args.run_dir)
-    dataset = named_datasets.fetch_and_load(run_dir.trained()["dataset"], args.data_dir)
+    dataset = named_datasets.of_run(run_dir, args.data, args.data_dir)
     name = args.name or dataset.name
     if name in choices.DATASETS and name != dataset.name:
         raise UserError(

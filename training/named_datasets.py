@@ -1,28 +1,101 @@
-"""The data sets that a command line can name."""
+"""The data sets that a command line can name, and that a run remembers."""
 
+from __future__ import annotations
+
+import os
 from pathlib import Path
 
 from training import cifar10, download, synthetic
-from training.choices import DATASETS
+from training.choices import DATA, DEFAULT_TEST_SHARE, FOLDER
 from training.dataset import Dataset
+from training.drawings import SIDE
 from training.errors import UserError
+from training.folder import reading
+from training.folder.balance import sentences
+from training.folder.names import listed, shown
+from training.folder.progress import Say, announce
+from training.recipe import Recipe
+from training.run_directory import RunDirectory
 
 
-def load(name: str, data_dir: Path | None) -> Dataset:
-    """The data set called `name`, one of `DATASETS`.
+def load(
+    name: str,
+    data_dir: Path | None,
+    image_size: int = Recipe.image_size,
+    test_share: float | None = None,
+    say: Say | None = announce,
+) -> Dataset:
+    """The data set called `name`, one of `DATASETS`, or the folder that is called "folder:PATH".
 
-    `data_dir` says where CIFAR-10 is (see `cifar10.directory` for what None means); the synthetic set, which
-    is made and not read, has no use for it.
+    `data_dir` says where CIFAR-10 is (see `cifar10.directory` for what None means); the others have no use for it.
+    `image_size` (pixels a side), `test_share` (None: the default) and `say` are for folders; see `folder.reading.read`.
 
-    Raises UserError if the name is unknown, or the files are missing or damaged.
+    Raises UserError if the name is unknown, the files are missing or damaged, or the pictures have another size.
     """
-    if name == "cifar10":
-        return cifar10.read(cifar10.directory(data_dir))
-    if name == "synthetic":
-        return synthetic.make()
-    raise UserError(f"There is no data set called {name!r}; choose one of: {', '.join(DATASETS)}.")
+    if is_folder(name):
+        return reading.read(_path(name), image_size, DEFAULT_TEST_SHARE if test_share is None else test_share, say)
+    if name not in ("cifar10", "synthetic"):
+        raise UserError(f"There is no data set called {name!r}; choose one of: {DATA}.")
+    if test_share is not None:
+        raise UserError(f"{name} says which pictures are for testing; leave --test-share out.")
+    if image_size != SIDE:
+        raise UserError(
+            f"The pictures of {name} have {SIDE} x {SIDE} pixels; leave --image-size out, or train on pictures of "
+            f"your own: --data {FOLDER}PATH"
+        )
+    return cifar10.read(cifar10.directory(data_dir)) if name == "cifar10" else synthetic.make()
 
 
-def fetch_and_load(name: str, data_dir: Path | None) -> Dataset:
+def fetch_and_load(
+    name: str,
+    data_dir: Path | None,
+    image_size: int = Recipe.image_size,
+    test_share: float | None = None,
+    say: Say | None = announce,
+) -> Dataset:
     """The same, after CIFAR-10 has been downloaded, where it isn't there yet. Raises NoNetwork where it can't be."""
-    return load(name, download.fetch(data_dir) if name == "cifar10" else data_dir)
+    return load(name, download.fetch(data_dir) if name == "cifar10" else data_dir, image_size, test_share, say)
+
+
+def of_run(run_dir: RunDirectory, data: str | None, data_dir: Path | None) -> Dataset:
+    """What a run was trained on, by its recipe.json; `data` names a folder that has been moved since, by its new name.
+
+    Raises UserError where nothing has been trained, or where the data can't be found or has other classes by now.
+    """
+    description = run_dir.trained()
+    trained_on, recipe = description.get("dataset"), description.get("recipe", {})
+    if not isinstance(trained_on, str) or not isinstance(recipe, dict):
+        raise run_dir.damaged("it tells no recipe or no data set")
+    name = data or trained_on
+    if is_folder(name) != is_folder(trained_on) or (name != trained_on and not is_folder(name)):
+        raise UserError(f"The run was trained on {shown(trained_on)}, not on {shown(name)}; leave --data out.")
+    if is_folder(name) and not data and not os.path.isdir(_path(name)):
+        raise UserError(
+            f"{shown(str(_path(name)))}, which the run was trained on, is not there any more; if it has been moved, "
+            f"say where to: --data {FOLDER}PATH"
+        )
+    image_size = recipe.get("image_size", Recipe.image_size)
+    dataset = fetch_and_load(name, data_dir, image_size, description.get("test_share"))
+    classes = description.get("class_names", dataset.class_names)
+    if tuple(classes) != dataset.class_names:
+        other = sorted(set(classes) ^ set(dataset.class_names))
+        raise UserError(
+            f"{shown(name)} has other classes than when the run was trained ({listed(other)}); give the pictures as "
+            f"they were, with --data {FOLDER}PATH, or train again."
+        )
+    return dataset
+
+
+def describe(name: str, dataset: Dataset) -> None:
+    """Prints what is in a folder, and what to expect of it."""
+    if is_folder(name):
+        for sentence in sentences(dataset):
+            announce(sentence)
+
+
+def is_folder(name: str) -> bool:
+    return name.startswith(FOLDER)
+
+
+def _path(name: str) -> Path:
+    return Path(name.removeprefix(FOLDER))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 import types
 import typing
 from typing import Any, TypeVar
@@ -32,4 +33,5 @@ def _value(hint: Any, value: Any) -> Any:
     if typing.get_origin(hint) is tuple:
         (first, *_) = typing.get_args(hint)
         return tuple(_value(first, entry) for entry in value)
-    return value
+    # As literals are: what a resumed run pickles has the same references, and so the same bytes.
+    return sys.intern(value) if isinstance(value, str) else value

@@ -58,22 +58,23 @@ class Recipe:
         """Pixels a side of what the network sees."""
         return self.distortions.crop_size or self.image_size
 
-    def fitted_to(self, pictures: int) -> Recipe:
-        """This recipe for so many training pictures; one that counts updates, not epochs, as it is.
+    def fitted_to(self, pictures: int, batch_size: int | None = None) -> Recipe:
+        """This recipe for so many training pictures, and for batches of another size where one is given.
 
-        Of a small set the batches are smaller, so that an epoch has `UPDATES_AN_EPOCH`, and with them SGD's learning
-        rates (the linear scaling rule: Goyal et al., Accurate, Large Minibatch SGD, 2017; Muon's updates are as long
-        whatever the batch). And it is gone through more often.
+        One that counts updates, not epochs, stays as it is but for the batches. Of a small set the batches are smaller,
+        so that an epoch has `UPDATES_AN_EPOCH`, and it is gone through more often. With the batches grow and shrink
+        SGD's learning rates (the linear scaling rule: Goyal et al., Accurate, Large Minibatch SGD, 2017); Muon's
+        updates are as long whatever the batch.
         """
         if self.epochs is None:
-            return self
-        batch_size = min(self.batch_size, max(SMALLEST_BATCH, pictures // UPDATES_AN_EPOCH))
+            return self.with_changes(batch_size=batch_size)
+        batch_size = batch_size or min(self.batch_size, max(SMALLEST_BATCH, pictures // UPDATES_AN_EPOCH))
         scale = batch_size / self.batch_size
         groups = tuple(
             replace(group, learning_rate=group.learning_rate * scale) if group.optimizer == "sgd" else group
             for group in self.groups
         )
-        steps = max(FEWEST_STEPS, math.ceil(self.epochs * (pictures // batch_size)))
+        steps = max(FEWEST_STEPS, math.ceil(self.epochs * pictures / batch_size))
         return replace(self, steps=steps, batch_size=batch_size, groups=groups)
 
     def with_changes(

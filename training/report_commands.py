@@ -14,7 +14,7 @@ from training.run_directory import RunDirectory
 
 def report(args: argparse.Namespace) -> None:
     run_dir = RunDirectory(args.run)
-    dataset = named_datasets.fetch_and_load(run_dir.trained()["dataset"], args.data_dir)
+    dataset = named_datasets.of_run(run_dir, args.data, args.data_dir)
     device = choose_device(args.device)
     prepare(device)
     write(run_dir, dataset, device)

@@ -24,7 +24,8 @@ def _staircase(schedule: Staircase, recipe: Recipe, pictures: int, step: int) ->
     Source: `tf.train.exponential_decay(…, staircase=True)` with the tutorial's
     decay_steps = int(pictures / batch_size * epochs_per_decay), 136,718 for CIFAR-10 at batch 128.
     """
-    decay_steps = int(pictures / recipe.batch_size * schedule.epochs)
+    # At least 1: a folder may hold few pictures and a batch be large.
+    decay_steps = max(1, int(pictures / recipe.batch_size * schedule.epochs))
     return np.float32(schedule.factor) ** np.float32(step // decay_steps)
 
 

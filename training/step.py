@@ -148,9 +148,10 @@ class TrainingStep:
         the running average of the means.
         """
         if self._world.size > 1:
-            for buffer in (*self.network.buffers(), *self.averages.network.buffers()):
-                if buffer.is_floating_point():
-                    buffer.copy_(self._world.mean(buffer))
+            for network in (self.network, self.averages.network):
+                for name, values in network.state_dict().items():
+                    if name.endswith((".running_mean", ".running_var")):
+                        values.copy_(self._world.mean(values))
 
     def state_dict(self) -> dict[str, Any]:
         """All that the next update depends on; all ranks must ask."""

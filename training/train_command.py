@@ -10,14 +10,15 @@ from typing import Any
 
 import torch
 
-from training import choices, distributed, named_datasets, torchrun
+from training import choices, distributed, named_datasets, recipe_choice, torchrun
 from training.dataset import Dataset
 from training.device import check_gpus, choose_device, choose_precision, describe, prepare, telling_of_memory
 from training.distributed import World
 from training.errors import OtherRankFailed, UserError
+from training.folder.progress import Say, announce
 from training.loop import Run, Settings
 from training.provenance import libraries, now, source_revision
-from training.recipe import RECIPES, Recipe, from_dict
+from training.recipe import Recipe, from_dict
 from training.report_commands import write
 from training.run_directory import RunDirectory
 
@@ -49,7 +50,7 @@ def _train(args: argparse.Namespace, world: World) -> None:
     overwrite, before = world.on_main(lambda: _open(run_dir, args, restarted))
     try:
         settings, dataset = _settings_and_data(args, before, world)
-    except (UserError, OtherRankFailed):
+    except (UserError, OtherRankFailed, KeyboardInterrupt):
         if world.is_main:
             run_dir.abandon()
         raise
@@ -59,9 +60,10 @@ def _train(args: argparse.Namespace, world: World) -> None:
             world.on_main(run_dir.empty)
         run.restore()
         devices = _describe(settings.device, world)
-        description = _description(settings, dataset, devices, world, args)
+        description = _description(settings, dataset, devices, world, args, before)
         world.on_main(lambda: run_dir.describe(description))
         if world.is_main:
+            named_datasets.describe(description["dataset"], dataset)
             print(
                 f"Training recipe {settings.recipe.name} on {dataset.name} for {settings.recipe.steps} steps, "
                 f"from step {run.step.updates_done}, in {settings.precision} on {devices}, into {run_dir.path}.",
@@ -78,18 +80,40 @@ def _settings_and_data(
     """What is asked for, and where nothing is said what the resumed run had (`before`), or the defaults."""
     device = world.on_each(lambda: choose_device(args.device, world.local_rank))
     prepare(device)
+    asked = world.on_each(lambda: recipe_choice.chosen(args, before))
+    dataset = _data(args, before, asked.image_size, world)
+    recipe = world.on_each(lambda: recipe_choice.fitted(asked, args, before, len(dataset.train), world.size))
     settings = Settings(
-        recipe=world.on_each(lambda: _recipe(args, before, world.size)),
+        recipe=recipe,
         seed=_given(args.seed, before, "seed", choices.DEFAULT_SEED),
         device=device,
         precision=choose_precision(_given(args.precision, before, "precision", choices.DEFAULT_PRECISION), device),
         eval_every=args.eval_every,
-        checkpoint_every=args.checkpoint_every,
+        checkpoint_every=_checkpoint_every(args, recipe),
         fused=args.compile if args.compile is not None else device.type == "cuda",
         summaries=_given(args.summaries, before, "summaries", choices.DEFAULT_SUMMARIES),
     )
-    name = _given(args.data, before, "dataset", choices.DEFAULT_DATASET)
-    return settings, world.on_each(lambda: named_datasets.fetch_and_load(name, args.data_dir))
+    return settings, dataset
+
+
+def _data(args: argparse.Namespace, before: dict[str, Any] | None, image_size: int, world: World) -> Dataset:
+    """Rank 0 reads it first: it alone speaks, and what it leaves in a folder's cache the others find there."""
+    name, share = _source(args, before)
+    found: list[Dataset] = []
+
+    def load(say: Say | None) -> Dataset:
+        return named_datasets.fetch_and_load(name, args.data_dir, image_size, share, say)
+
+    world.on_main(lambda: found.append(load(announce)))
+    return world.on_each(lambda: found[0] if found else load(None))
+
+
+def _source(args: argparse.Namespace, before: dict[str, Any] | None) -> tuple[str, float | None]:
+    """The data set's name, and of a folder the share of its pictures that are for testing."""
+    name: str = _given(args.data, before, "dataset", choices.DEFAULT_DATASET)
+    if not named_datasets.is_folder(name):
+        return name, args.test_share
+    return name, _given(args.test_share, before, "test_share", choices.DEFAULT_TEST_SHARE)
 
 
 def _open(run_dir: RunDirectory, args: argparse.Namespace, restarted: bool) -> tuple[bool, dict[str, Any] | None]:
@@ -112,25 +136,13 @@ def _open(run_dir: RunDirectory, args: argparse.Namespace, restarted: bool) -> t
     return overwrite, before
 
 
-def _recipe(args: argparse.Namespace, before: dict[str, Any] | None, world_size: int) -> Recipe:
-    """The recipe asked for, or that of the run that is resumed, with what was given on the command line.
-
-    Each rank takes as many pictures as the recipe says, as in the tutorial's multi-GPU program; a run that is resumed
-    by another number of ranks keeps its batches, and so its pictures' order. Raises UserError for too small a batch.
-    """
-    if before and args.recipe in (None, before["recipe"]["name"]):
-        recipe = from_dict(before["recipe"])
-    else:
-        recipe = RECIPES[args.recipe or choices.DEFAULT_RECIPE]
-        recipe = recipe.with_changes(batch_size=recipe.batch_size * world_size)
-    batch_size = args.batch_size * world_size if args.batch_size else args.global_batch
-    recipe = recipe.with_changes(steps=args.steps, batch_size=batch_size, learning_rate=args.learning_rate)
-    if recipe.batch_size < world_size:
-        raise UserError(
-            f"{recipe.batch_size} pictures an update are too few for {world_size} processes; give --global-batch at "
-            f"least {world_size}, or start fewer."
-        )
-    return recipe
+def _checkpoint_every(args: argparse.Namespace, recipe: Recipe) -> int:
+    if args.checkpoint_every is not None:
+        return int(args.checkpoint_every)
+    if recipe.epochs is None:
+        return choices.DEFAULT_CHECKPOINT_EVERY
+    # Its updates are few and large: a thousand may be hours of a CPU's time.
+    return min(choices.DEFAULT_CHECKPOINT_EVERY, -(-recipe.steps // 4))
 
 
 def _given(value: Any, before: dict[str, Any] | None, key: str, default: Any) -> Any:
@@ -146,13 +158,20 @@ def _describe(device: torch.device, world: World) -> str:
 
 
 def _description(
-    settings: Settings, dataset: Dataset, devices: str, world: World, args: argparse.Namespace
+    settings: Settings,
+    dataset: Dataset,
+    devices: str,
+    world: World,
+    args: argparse.Namespace,
+    before: dict[str, Any] | None,
 ) -> dict[str, Any]:
     """The content of recipe.json."""
+    data, test_share = _source(args, before)
     return {
         "recipe": settings.recipe.as_dict(),
         "seed": settings.seed,
-        "dataset": dataset.name,
+        "dataset": data,
+        "test_share": test_share,
         "class_names": list(dataset.class_names),
         "training_pictures": len(dataset.train),
         "precision": settings.precision,

@@ -1,5 +1,6 @@
 """Fixtures of the trainer's tests: real pictures, commands, and runs that several tests look at."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,12 @@ from training.recipe_parts import TutorialNetwork
 def one_thread() -> None:
     """Networks this small gain nothing from two threads on a machine that runs other tests beside these."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Decoded pictures go to a folder that ends with the tests, from the commands that they start, too."""
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture(scope="session")

@@ -65,7 +65,7 @@ def test_one_rank_writes_and_speaks(by_torchrun: Trained) -> None:
     ]
     assert json.loads((run_dir / "recipe.json").read_bytes())["device"].startswith("2 x ")
     assert len(LOG_LINE.findall(finished.output)) == RANKS_STEPS / 10
-    assert len(finished.output.splitlines()) == RANKS_STEPS / 10 + 3
+    assert len(finished.output.splitlines()) == RANKS_STEPS / 10 + 4
     assert finished.output.count(f"step {RANKS_STEPS}: precision @ 1 = ") == 1
     assert [step for step, _ in scalars(run_dir)["total_loss"]] == [0]
     assert [step for step, _ in scalars(run_dir / "eval")["Precision @ 1"]] == [RANKS_STEPS]

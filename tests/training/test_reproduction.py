@@ -86,6 +86,13 @@ def test_each_kind_of_run(changes: dict[str, Any], program: str, ends: str) -> N
     assert reproduction.reservations(described(**changes)) == []
 
 
+def test_a_folder_of_pictures() -> None:
+    description = described(dataset="folder:/data/my pictures", test_share=0.25)
+    data = "--data 'folder:/data/my pictures' --test-share 0.25 --image-size 32 --recipe tutorial"
+    assert f"train {data} --steps 60000" in reproduction.command(description)
+    assert reproduction.reservations(description) == []
+
+
 def test_what_goes_before_it() -> None:
     install = "pip install -c constraints.txt -e '.[train]'"
     commit = "6542de1087fee6546e1253804c10900a54683dc8"

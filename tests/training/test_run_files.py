@@ -20,6 +20,7 @@ TYPES: dict[str, Any] = {
     "number": float,
     "string": str,
     "strings": list,
+    "number or null": float | None,
     "string or null": str | None,
     "integer or null": int | None,
     "boolean": bool,

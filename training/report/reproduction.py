@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import Any
 
-from training.choices import DATASETS
+from training.choices import DATASETS, FOLDER
 from training.recipe import RECIPES, from_dict
 
 Description = dict[str, Any]
@@ -38,11 +38,11 @@ def reservations(description: Description) -> list[str]:
         sentences.append("The code had changes that were not committed; the commit alone does not hold them.")
     elif not _revision(description):
         sentences.append("Which commit of the code trained it is not known.")
-    if not _is_named(description["recipe"]):
+    if not _is_named(description):
         sentences.append(
             "The recipe is not, or no longer, one that --recipe can name; a version of the code that has it is needed."
         )
-    if description.get("dataset") not in DATASETS:
+    if description.get("dataset") not in DATASETS and not _is_folder(description):
         sentences.append("The data set is not one that --data can name.")
     if "world_size" not in description:
         sentences.append("The run is older than the record of its number of processes, which the command leaves open.")
@@ -64,6 +64,8 @@ def _what(description: Description) -> list[str]:
     # The recipe's batch is that of all ranks together. repr gives a float's shortest form that reads back as itself.
     flags = {
         "--data": description.get("dataset"),
+        "--test-share": description.get("test_share"),
+        "--image-size": recipe.get("image_size") if _is_folder(description) else None,
         "--recipe": recipe.get("name"),
         "--steps": recipe.get("steps"),
         "--global-batch": recipe.get("batch_size"),
@@ -86,6 +88,10 @@ def _how(description: Description) -> list[str]:
     return words
 
 
+def _is_folder(description: Description) -> bool:
+    return str(description.get("dataset")).startswith(FOLDER)
+
+
 def _ranks(description: Description) -> tuple[int, int]:
     """In all, and on each machine."""
     ranks = int(description.get("world_size", 1))
@@ -103,13 +109,18 @@ def _revision(description: Description) -> str | None:
     return None if revision == "unknown" else revision
 
 
-def _is_named(recipe: dict[str, Any]) -> bool:
-    """Whether --recipe and the three flags that change a recipe give this one."""
+def _is_named(description: Description) -> bool:
+    """Whether --recipe and the four flags that change a recipe give this one."""
     try:
-        mine = from_dict(recipe)
+        mine = from_dict(description["recipe"])
     except (KeyError, TypeError, AttributeError):
         return False
     named = RECIPES.get(mine.name)
-    return named is not None and mine == named.with_changes(
-        steps=mine.steps, batch_size=mine.batch_size, learning_rate=mine.learning_rate
+    if named is None:
+        return False
+    fitted = named.fitted_to(description.get("training_pictures", 0), mine.batch_size)
+    return mine == fitted.with_changes(
+        steps=mine.steps,
+        image_size=mine.image_size if named.resizable else None,
+        learning_rate=mine.learning_rate,
     )

@@ -49,12 +49,13 @@ def write_report(run_dir: RunDirectory, dataset: Dataset, device: torch.device) 
     network, _ = averaged_network(state, len(dataset.class_names), device)
     found = predictions(network, dataset, device)
     content = {
-        **_summary(description, history, found, checkpoint.step),
+        **_summary(description, dataset, history, found, checkpoint.step),
         "curves": training_curves(history),
         "has_history": bool(history.trained),
         **_classes(confusion(found)),
         **_calibration(found),
         "mistakes": _mistakes(found, dataset),
+        "picture_side": dataset.test.images.shape[-1],
         "filters": filters_picture(network.first_filters().detach()),
         "filter_count": len(network.first_filters()),
         **_recipe(description, history, dataset),
@@ -62,14 +63,16 @@ def write_report(run_dir: RunDirectory, dataset: Dataset, device: torch.device) 
     return write_page(run_dir.path / NAME, "report.html", content)
 
 
-def _summary(description: dict[str, Any], history: History, found: Predictions, step: int) -> dict[str, Any]:
+def _summary(
+    description: dict[str, Any], dataset: Dataset, history: History, found: Predictions, step: int
+) -> dict[str, Any]:
     recipe = description["recipe"]
     middle = history.median_speed()
     spent = history.seconds(recipe["batch_size"])
     ended = history.last_time() or description.get("started")
     return {
         "recipe_name": recipe["name"],
-        "dataset": description["dataset"],
+        "dataset": dataset.name,
         "accuracy": found.correct / len(found),
         "correct": found.correct,
         "pictures": len(found),

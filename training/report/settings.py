@@ -21,6 +21,8 @@ def flattened(values: dict[str, Any], prefix: str = "") -> dict[str, str]:
 def settings(description: dict[str, Any]) -> list[tuple[str, str]]:
     """All that recipe.json tells beside the recipe: what it is called, and its value."""
     names = {
+        "dataset": "data",
+        "test_share": "share of the folder's pictures for testing",
         "seed": "seed",
         "precision": "precision",
         "device": "device",

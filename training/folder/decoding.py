@@ -1,0 +1,129 @@
+"""All pictures of a folder, decoded by as many threads as there are processors, written down in their order.
+
+Threads, since Pillow lets others run while it decodes, scales and converts.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import warnings
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from training.errors import UserError
+from training.folder.files import PictureFile
+from training.folder.names import shown
+from training.folder.picture import square_rgb
+
+BROKEN_SHARE, BROKEN_FEW = 0.01, 10  # so many pictures may be broken: of all, or, if that is more, in number
+SHOWN_BROKEN = 10
+
+_DAMAGED = "it is damaged or truncated"
+_CANNOT_BE_OPENED = (errno.ENOENT, errno.EACCES, errno.EPERM, errno.ELOOP)
+_AT_ONCE = 32  # pictures, by one thread
+_AHEAD = 3  # times as many as are at work wait to be written, or to be decoded
+
+Broken = dict[int, str]
+"""Position to reason."""
+Results = list[NDArray[np.uint8] | str]
+"""Of some pictures: uint8 [3, side, side], or what is wrong with it."""
+
+
+def decode_into(
+    file: IO[bytes], folder: Path, pictures: Sequence[PictureFile], side: int, done: Callable[[int], object]
+) -> Broken:
+    """Writes the pictures that can be read, uint8 [M, 3, side, side], and returns the others.
+
+    `done` is told how many more have been looked at. Raises UserError where too many are broken, and OSError where the
+    file cannot be written.
+    """
+    limit = max(BROKEN_FEW, int(BROKEN_SHARE * len(pictures)))
+    broken: Broken = {}
+    with _without_warnings(), closing(_decoded(folder, pictures, side)) as decoded:
+        for start, results in zip(_starts(pictures), decoded, strict=True):
+            for position, result in enumerate(results, start):
+                if isinstance(result, str):
+                    broken[position] = result
+                else:
+                    file.write(result.data)
+            if len(broken) > limit:
+                raise _too_many(folder, pictures, broken, start + len(results), limit)
+            done(len(results))
+    return broken
+
+
+def described(pictures: Sequence[PictureFile], broken: Broken) -> list[str]:
+    """One line for each of the first SHOWN_BROKEN broken pictures, and one for the others."""
+    lines = [f"  {shown(pictures[at].path)}: {reason}" for at, reason in list(broken.items())[:SHOWN_BROKEN]]
+    others = len(broken) - len(lines)
+    return [*lines, *([f"  and {others:,} other{'s' if others > 1 else ''}"] if others else [])]
+
+
+def _decoded(folder: Path, pictures: Sequence[PictureFile], side: int) -> Generator[Results, None, None]:
+    """In order, _AT_ONCE pictures at a time."""
+    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+    def decode(part: Sequence[PictureFile]) -> Results:
+        return [_planes(folder / picture.path, side) for picture in part]
+
+    waiting: deque[Future[Results]] = deque()
+    pool = ThreadPoolExecutor(threads)
+    try:
+        for start in _starts(pictures):
+            waiting.append(pool.submit(decode, pictures[start : start + _AT_ONCE]))
+            if len(waiting) > _AHEAD * threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _starts(pictures: Sequence[PictureFile]) -> range:
+    return range(0, len(pictures), _AT_ONCE)
+
+
+def _planes(path: Path, side: int) -> NDArray[np.uint8] | str:
+    try:
+        with path.open("rb") as file:
+            if os.fstat(file.fileno()).st_size == 0:
+                return "it is empty"
+            return np.ascontiguousarray(square_rgb(file, side).transpose(2, 0, 1))
+    except UnidentifiedImageError:
+        return "it is not a JPEG, PNG, WebP, GIF or BMP picture, whatever its name says"
+    except Image.DecompressionBombError:
+        return f"it has more than {2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6:.0f} megapixels"
+    except OSError as error:
+        if error.errno is None:  # Pillow's own
+            return _DAMAGED
+        if error.errno not in _CANNOT_BE_OPENED:  # a disk or a network that may recover: it is not the file's fault
+            raise UserError(f"{shown(str(path))} cannot be read ({error.strerror}); check the disk.") from error
+        return os.strerror(error.errno)
+    except Exception:  # Pillow's decoders raise SyntaxError, ValueError, struct.error, MemoryError and more
+        return _DAMAGED
+
+
+def _too_many(folder: Path, pictures: Sequence[PictureFile], broken: Broken, looked_at: int, limit: int) -> UserError:
+    first = "; ".join(f"{shown(pictures[at].path)}: {reason}" for at, reason in list(broken.items())[:3])
+    return UserError(
+        f"{len(broken):,} of the first {looked_at:,} pictures of {shown(str(folder))} are broken, and at most "
+        f"{limit:,} of {len(pictures):,} may be ({first}; …); mend or remove them."
+    )
+
+
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Pillow warns of large pictures and of odd metadata, which are no trouble here."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        yield

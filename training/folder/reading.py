@@ -1,0 +1,115 @@
+"""People's own pictures as a data set: a folder of folders, each of which is a class.
+
+Read once, into a cache that is known to be out of date when it is: from then on a start looks at sizes and times alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import PIL
+import torch
+from torch import Tensor
+
+from training.dataset import Dataset, Split
+from training.errors import UserError
+from training.folder.cache import Cached, Facts, FolderCache
+from training.folder.decoding import Broken, decode_into, described
+from training.folder.files import PictureFile
+from training.folder.listing import Listing, list_pictures
+from training.folder.names import dataset_name, listed, shown
+from training.folder.picture import RULE_VERSION
+from training.folder.progress import Say, decoding_progress
+from training.folder.split import Halves, divided
+
+
+def read(folder: Path, side: int, test_share: float, say: Say | None) -> Dataset:
+    """The pictures of `folder` (see listing.py for what it holds) as `side` x `side` pixels.
+
+    `test_share`: how many of them are for testing, where the folder does not say which; in (0, 1). `say` takes
+    sentences for people; without it nothing is told and no progress shown.
+
+    Raises UserError where the folder is not as expected, where too many pictures are broken, or where the decoded ones
+    can't be kept.
+    """
+    tell = say or _nobody
+    listing = list_pictures(folder)
+    if listing.passed_over:
+        tell(f"Passed over, as no pictures of a class: {listed(listing.passed_over, 3)}.")
+    halves = divided(listing, test_share)
+    pictures = [*halves.train, *halves.test]
+
+    def write(file: IO[bytes]) -> Broken:
+        with decoding_progress(len(pictures), say) as done:
+            broken = decode_into(file, folder, pictures, side, done)
+        _check_usable(listing, halves, broken)
+        return broken
+
+    def facts(images: Tensor, broken: Broken) -> Facts:
+        train, test = _splits(images, halves, broken)
+        return Facts(train.sha256(), test.sha256(), _in_both(train, test))
+
+    cache = FolderCache(folder, side, _fingerprint(halves, side))
+    cached = cache.find_or_make(len(pictures), write, facts, tell)
+    for line in _told(pictures, cached):
+        tell(line)
+    train, test = _splits(cached.images, halves, cached.broken, cached.facts)
+    return Dataset(dataset_name(folder.name), listing.class_names, train, test)
+
+
+def _nobody(_sentence: str) -> None:
+    pass
+
+
+def _fingerprint(halves: Halves, side: int) -> str:
+    """Of all that decides the pixels and their order."""
+    digest = hashlib.sha256(f"{RULE_VERSION} {PIL.__version__} {side} {len(halves.train)}".encode())
+    lines = (f"\0{file.path}\0{file.label} {file.size} {file.changed}" for half in halves for file in half)
+    digest.update("".join(lines).encode(errors="surrogateescape"))
+    return digest.hexdigest()[:32]
+
+
+def _splits(images: Tensor, halves: Halves, broken: Broken, facts: Facts | None = None) -> tuple[Split, Split]:
+    """images: uint8 [M, 3, side, side], of both halves, without the broken."""
+    labels = np.array([picture.label for half in halves for picture in half], np.int64)
+    sound = torch.from_numpy(np.delete(labels, list(broken)))
+    train = len(halves.train) - sum(at < len(halves.train) for at in broken)
+    return (
+        Split(images[:train], sound[:train], facts.train_sha256 if facts else None),
+        Split(images[train:], sound[train:], facts.test_sha256 if facts else None),
+    )
+
+
+def _in_both(train: Split, test: Split) -> int:
+    """How many test pictures are among the training pictures too."""
+    known = {hashlib.sha256(image).digest() for image in train.images.numpy()}
+    return sum(hashlib.sha256(image).digest() in known for image in test.images.numpy())
+
+
+def _check_usable(listing: Listing, halves: Halves, broken: Broken) -> None:
+    """Raises UserError where nothing is left of a class, or to test with."""
+    trained = {picture.label for at, picture in enumerate(halves.train) if at not in broken}
+    lost = [name for label, name in enumerate(listing.class_names) if label not in trained]
+    if lost:
+        raise UserError(
+            f"All training pictures of {listed(lost)} in {shown(str(listing.folder))} are broken; mend or add some, or "
+            "remove the class."
+        )
+    if all(at in broken for at in range(len(halves.train), len(halves.train) + len(halves.test))):
+        raise UserError(f"All test pictures in {shown(str(listing.folder))} are broken; mend or add some.")
+
+
+def _told(pictures: Sequence[PictureFile], cached: Cached) -> Iterator[str]:
+    broken, in_both = len(cached.broken), cached.facts.in_both
+    if broken:
+        yield f"{broken:,} broken picture{'s are' if broken > 1 else ' is'} left out:"
+        yield from described(pictures, cached.broken)
+    if in_both:
+        yield (
+            f"Warning: {in_both:,} test picture{'s are' if in_both > 1 else ' is'} among the training pictures too, "
+            "pixel for pixel, so the accuracy will flatter."
+        )
