@@ -26,7 +26,18 @@ def seconds_per_step(command: Sequence[str], warm_up: int, variables: Mapping[st
 def intervals(command: Sequence[str], warm_up: int, variables: Mapping[str, str] | None = None) -> list[Interval]:
     """Those between log lines, without those that begin before step `warm_up`; one at least.
 
-    `variables` are added to the environment. Raises UserError if the command fails or prints too few lines.
+    `variables` and errors as for `output`; too few lines are a UserError too.
+    """
+    measured = log_lines.intervals(output(command, variables), warm_up)
+    if not measured:
+        raise UserError(f"{shlex.join(command)} printed too few log lines from step {warm_up} on; give more --steps.")
+    return measured
+
+
+def output(command: Sequence[str], variables: Mapping[str, str] | None = None) -> str:
+    """What the command prints, once it has ended. Raises UserError if it fails.
+
+    `variables` are added to the environment.
     """
     finished = subprocess.run(
         command,
@@ -39,7 +50,4 @@ def intervals(command: Sequence[str], warm_up: int, variables: Mapping[str, str]
     if finished.returncode:
         print(finished.stderr.strip(), file=sys.stderr)
         raise UserError(f"{shlex.join(command)} ended with status {finished.returncode}; what it said is above.")
-    measured = log_lines.intervals(finished.stdout, warm_up)
-    if not measured:
-        raise UserError(f"{shlex.join(command)} printed too few log lines from step {warm_up} on; give more --steps.")
-    return measured
+    return finished.stdout
