@@ -13,7 +13,7 @@ import numpy as np
 
 from benchmarks.peers.onnx_classifier import OnnxClassifier
 from benchmarks.serving_load import Load, ask
-from benchmarks.serving_peers import MODEL, Server
+from benchmarks.serving_peers import MODEL, Server, models_in
 from benchmarks.serving_process import ServerProcess, free_port
 from benchmarks.serving_requests import Answer, Request, make_picture
 from training.errors import UserError
@@ -51,7 +51,8 @@ def start(server: Server, python: str, given: Mapping[str, str], log: Path, unti
     Raises UserError where it does not.
     """
     port = free_port()
-    command = [python, *(part.format(port=port) for part in server.command)]
+    models = models_in(log.parent)
+    command = [python, *(part.format(port=port, models=models) for part in server.command)]
     process = until_the_end.enter_context(ServerProcess(command, port, server.ready, given, log))
     process.wait_until_ready()
     asked = [Asked(name, process, request) for name, request in server.asked.items()]

@@ -19,6 +19,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,7 +27,7 @@ from tempfile import TemporaryDirectory
 from benchmarks import machine
 from benchmarks.flags import positive, run
 from benchmarks.serving_load import ANSWER_SECONDS, Load, ask, ask_and_pause, check_installed
-from benchmarks.serving_peers import OURS, servers
+from benchmarks.serving_peers import OURS, models_in, servers
 from benchmarks.serving_process import ServerProcess, free_port
 from benchmarks.serving_requests import Request, make_picture, raw
 from training.errors import UserError
@@ -80,12 +81,12 @@ def measure(args: argparse.Namespace) -> None:
     described = machine.describe()
     (server,) = servers(OURS, args.processes, make_picture())
     port = free_port()
-    command = [sys.executable, *(part.format(port=port) for part in server.command), f"--max-queue={args.max_queue}"]
     request = raw("/predict", make_picture())
-    with (
-        TemporaryDirectory(prefix="serving-") as folder,
-        ServerProcess(command, port, server.ready, {}, Path(folder) / "log") as process,
-    ):
+    with TemporaryDirectory(prefix="serving-") as name, ExitStack() as until_the_end:
+        folder = Path(name)
+        command = [part.format(port=port, models=models_in(folder)) for part in server.command]
+        command = [sys.executable, *command, f"--max-queue={args.max_queue}"]
+        process = until_the_end.enter_context(ServerProcess(command, port, server.ready, {}, folder / "log"))
         process.wait_until_ready()
         peak = _peak(port, request, args.peak_seconds)
         pause = _pause_ms(args.connections, args.max_queue, (args.times - 1) * peak)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -15,8 +16,8 @@ from benchmarks.peers.onnx_classifier import MODEL_VARIABLE, THREADS_VARIABLE
 from benchmarks.serving_requests import Request, form, listed, open_inference, raw
 from training.errors import UserError
 
-MODELS = Path("models")
-MODEL = MODELS / "cifar10" / "1" / "model.onnx"  # the one that ships
+# The tutorial's network, of the two that ship the one that takes a server's own time to notice.
+MODEL = Path("models") / "cifar10" / "1" / "model.onnx"
 MAX_BATCH = 32
 OURS = "ours"
 # What pip installs, each peer into an environment of its own, since some want other versions than ours.
@@ -46,6 +47,16 @@ def servers(peer: str, processes: int, picture: bytes) -> list[Server]:
     return _LISTS[peer](processes, picture)
 
 
+def models_in(folder: Path) -> Path:
+    """A folder of models with nothing in it but MODEL, for servers that choose the newest version by themselves."""
+    models = folder / "models"
+    copy = models / MODEL.relative_to("models")
+    if not copy.exists():
+        copy.parent.mkdir(parents=True)
+        shutil.copyfile(MODEL, copy)
+    return models
+
+
 def variables(processes: int, threads: int | None = None) -> dict[str, str]:
     """What the peers' programs read. `threads`, of one process in onnxruntime: by default its share of the cores."""
     return {
@@ -72,7 +83,7 @@ def versions(peer: str, python: str) -> str:
 
 
 def _ours(processes: int, picture: bytes) -> list[Server]:
-    flags = ["--models-dir", str(MODELS), "--port", "{port}", "--log-level", "warning"]
+    flags = ["--models-dir", "{models}", "--port", "{port}", "--log-level", "warning"]
     flags += ["--workers", str(processes)] if processes > 1 else []
     asked = {"ours, raw body": raw("/predict", picture), "ours, form": form("/predict", picture)}
     return [Server(OURS, ("-m", "serving", *flags), "/readyz", asked)]

@@ -16,7 +16,7 @@ from training.distributed import World
 from training.inference import logits_of_pictures
 from training.network import Network
 from training.recipe import Recipe
-from training.test_time_views import VIEWS
+from training.views import VIEWS
 
 PIXELS = 1_500_000  # of what networks see at once, which fits any device
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import math
-import os
-from collections.abc import Callable
 from pathlib import Path
 
 from training import choices
+from training.flag_values import data, positive_number, share, whole_number
 from training.recipe import RECIPES
 
 PROGRAM = "python -m training"
@@ -54,19 +52,19 @@ def _train(subcommands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     recipe = RECIPES[choices.DEFAULT_RECIPE]
     add = command.add_argument
     add("--recipe", choices=sorted(RECIPES), help=f"which recipe to follow (default: {recipe.name})")
-    add("--steps", type=_whole_number(1), help=f"updates in all (default: the recipe's; tutorial: {recipe.steps})")
+    add("--steps", type=whole_number(1), help=f"updates in all (default: the recipe's; tutorial: {recipe.steps})")
     batch = command.add_mutually_exclusive_group()
     batch.add_argument(
         "--batch-size",
-        type=_whole_number(1),
+        type=whole_number(1),
         help=f"pictures an update on each GPU (default: the recipe's; tutorial: {recipe.batch_size})",
     )
     batch.add_argument(
-        "--global-batch", type=_whole_number(1), metavar="PICTURES", help="pictures an update on all GPUs together"
+        "--global-batch", type=whole_number(1), metavar="PICTURES", help="pictures an update on all GPUs together"
     )
     add(
         "--learning-rate",
-        type=_positive_number,
+        type=positive_number,
         help=f"the first learning rate (default: the recipe's; tutorial: {recipe.learning_rate})",
     )
     _data_flags(command, f"what to train on (default: {choices.DEFAULT_DATASET})", default=None)
@@ -75,7 +73,7 @@ def _train(subcommands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     _device_flag(command)
     add(
         "--gpus",
-        type=_whole_number(1),
+        type=whole_number(1),
         metavar="N",
         help="train on N GPUs of this machine, a process each; with --device cpu: in N processes (default: on one)",
     )
@@ -91,19 +89,19 @@ def _train(subcommands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     )
     add(
         "--seed",
-        type=_whole_number(0, below=2**64),  # PyTorch's generators take no larger one
+        type=whole_number(0, below=2**64),  # PyTorch's generators take no larger one
         help=f"decides initial weights, the pictures' order and distortions (default: {choices.DEFAULT_SEED})",
     )
     add(
         "--eval-every",
-        type=_whole_number(0),
+        type=whole_number(0),
         default=5_000,
         metavar="STEPS",
         help="evaluate this often, and at the end; 0: at the end alone (default: %(default)s)",
     )
     add(
         "--checkpoint-every",
-        type=_whole_number(0),
+        type=whole_number(0),
         metavar="STEPS",
         help="save a checkpoint this often, at the end, and on SIGTERM and Ctrl-C (default: "
         f"{choices.DEFAULT_CHECKPOINT_EVERY}, or of a recipe that counts epochs a quarter of the training)",
@@ -140,7 +138,7 @@ def _eval(subcommands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     )
     command.add_argument(
         "--interval",
-        type=_positive_number,
+        type=positive_number,
         default=5.0,
         metavar="SECONDS",
         help="with --watch: how often to look for a new checkpoint (default: %(default)s)",
@@ -201,7 +199,7 @@ def _data_flags(command: argparse.ArgumentParser, text: str, default: str | None
     suffix = f" (default: {default})" if default else ""
     command.add_argument(
         "--data",
-        type=_data,
+        type=data,
         default=default,
         metavar="DATA",
         help=f"{text}: {choices.DATA} (a folder that holds train/CLASS/… and test/CLASS/…, or CLASS/…){suffix}",
@@ -212,7 +210,7 @@ def _data_flags(command: argparse.ArgumentParser, text: str, default: str | None
 def _remembered_data_flags(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--data",
-        type=_data,
+        type=data,
         metavar=f"{choices.FOLDER}PATH",
         help="where the folder of pictures is by now that the run was trained on (default: where it was)",
     )
@@ -222,7 +220,7 @@ def _remembered_data_flags(command: argparse.ArgumentParser) -> None:
 def _folder_flags(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--image-size",
-        type=_whole_number(choices.LEAST_IMAGE_SIZE, below=choices.MOST_IMAGE_SIZE + 1),
+        type=whole_number(choices.LEAST_IMAGE_SIZE, below=choices.MOST_IMAGE_SIZE + 1),
         metavar="PIXELS",
         help="height and width at which a folder's pictures are stored and served, "
         f"{choices.LEAST_IMAGE_SIZE} to {choices.MOST_IMAGE_SIZE} (default: the recipe's; tutorial: "
@@ -230,7 +228,7 @@ def _folder_flags(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--test-share",
-        type=_share,
+        type=share,
         metavar="SHARE",
         help="how many of a folder's pictures are for testing, where it has no test/CLASS/…; chosen by their paths "
         f"(default: {choices.DEFAULT_TEST_SHARE})",
@@ -258,43 +256,3 @@ def _device_flag(command: argparse.ArgumentParser) -> None:
         default="auto",
         help="auto: CUDA where there is a GPU, else the CPU (default: auto)",
     )
-
-
-def _whole_number(least: int, below: int | None = None) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        if not text.isdecimal() or int(text) < least or (below is not None and int(text) >= below):
-            limit = f"from {least} up" if below is None else f"from {least} to {below - 1}"
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number {limit}")
-        return int(text)
-
-    return parse
-
-
-def _data(text: str) -> str:
-    """A folder's path becomes absolute: a run remembers it."""
-    given = text.removeprefix(choices.FOLDER)
-    if text.startswith(choices.FOLDER) and given:
-        path = os.path.abspath(os.path.expanduser(given))
-        if path.encode(errors="replace") != os.fsencode(path):
-            raise argparse.ArgumentTypeError(f"{path!r} is not UTF-8; rename the folder, or make a link to it")
-        return choices.FOLDER + path
-    if text not in choices.DATASETS:
-        raise argparse.ArgumentTypeError(f"invalid choice: {text!r} (choose from {choices.DATA})")
-    return text
-
-
-def _share(text: str) -> float:
-    share = _positive_number(text)
-    if share >= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number between 0 and 1")
-    return share
-
-
-def _positive_number(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not 0 < number < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number greater than 0")
-    return number

@@ -8,7 +8,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from training.network import Network
-from training.test_time_views import averaged_logits
+from training.views import averaged_logits
 
 
 def logits_of_pictures(network: Network, images: Tensor) -> Tensor:

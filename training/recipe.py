@@ -22,7 +22,9 @@ from training.recipe_parts import (
 
 UPDATES_AN_EPOCH = 25  # at least: as many as batches of 2,000 make of CIFAR-10
 SMALLEST_BATCH = 64  # whose means and variances batch normalization can rely on
-FEWEST_STEPS = 200  # of a recipe that counts epochs
+# Pictures, repetitions counted. A thousand pictures of ten classes taught `fast` 65.4 % in 12,800, 67.9 % in 25,600 and
+# 68.1 % in 51,200.
+FEWEST_SEEN = 25_600
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Recipe:
         ParameterGroup("others"),
     )
     ema_decay: float = 0.9999  # of the weights; less during the first steps, see averages.py; 0: the weights themselves
-    test_time_views: str = "one"  # of a picture whose logits are averaged; see test_time_views.py
+    test_time_views: str = "one"  # of a picture whose logits are averaged; see views.py
 
     @property
     def resizable(self) -> bool:
@@ -62,9 +64,9 @@ class Recipe:
         """This recipe for so many training pictures, and for batches of another size where one is given.
 
         One that counts updates, not epochs, stays as it is but for the batches. Of a small set the batches are smaller,
-        so that an epoch has `UPDATES_AN_EPOCH`, and it is gone through more often. With the batches grow and shrink
-        SGD's learning rates (the linear scaling rule: Goyal et al., Accurate, Large Minibatch SGD, 2017); Muon's
-        updates are as long whatever the batch.
+        so that an epoch has `UPDATES_AN_EPOCH`, and it is gone through until `FEWEST_SEEN` have been seen. With the
+        batches grow and shrink SGD's learning rates (the linear scaling rule: Goyal et al., Accurate, Large Minibatch
+        SGD, 2017); Muon's updates are as long whatever the batch.
         """
         if self.epochs is None:
             return self.with_changes(batch_size=batch_size)
@@ -74,7 +76,7 @@ class Recipe:
             replace(group, learning_rate=group.learning_rate * scale) if group.optimizer == "sgd" else group
             for group in self.groups
         )
-        steps = max(FEWEST_STEPS, math.ceil(self.epochs * pictures / batch_size))
+        steps = math.ceil(max(self.epochs * pictures, FEWEST_SEEN) / batch_size)
         return replace(self, steps=steps, batch_size=batch_size, groups=groups)
 
     def with_changes(

@@ -61,11 +61,15 @@ function describe(facts) {
         : `${size(width, height)} pixels`,
     ],
     ["Trained on", `${metadata.dataset}, ${count(metadata.class_names.length)} classes, recipe “${metadata.recipe.name}”, ${count(metadata.step)} steps`],
-    ["Weights", `averaged with decay ${metadata.ema_decay}; SHA-256 ${metadata.weights_sha256.slice(0, 12)}…`],
+    ["Weights", `${averaging(metadata.ema_decay)}; SHA-256 ${metadata.weights_sha256.slice(0, 12)}…`],
     ["Made", new Date(metadata.created).toLocaleDateString("en", { dateStyle: "long", timeZone: "UTC" })],
     ["Revision", metadata.source_revision.replace(/^([0-9a-f]{12})[0-9a-f]{28}/, "$1…")],
     ["Runs with", facts.provider],
   ];
+}
+
+function averaging(decay) {
+  return Number(decay) > 0 ? `averaged with decay ${decay}` : "those of the last update";
 }
 
 /** {"distortions": {"crop_size": 24}} -> [["distortions.crop_size", "24"]] */

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from training.test_time_views import VIEWS, averaged_logits
+from training.views import VIEWS, averaged_logits
 
 
 def corner(images: Tensor) -> Tensor:
