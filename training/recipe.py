@@ -117,13 +117,15 @@ FAST = Recipe(
     epochs=8,
     batch_size=2000,
     batch_of="update",
-    network=WhitenedNetwork(),
+    network=WhitenedNetwork(),  # its whitening, first weights and norms have their sources in whitened_network.py
+    # Moved by up to two pixels, as He et al. moved pictures by four (Deep Residual Learning, 2015, section 4.2).
     distortions=Distortions(crop_size=None, translate=2 / 32, flip="alternating", brightness=0.0, contrast=(1.0, 1.0)),
     normalization="channel",
-    label_smoothing=0.2,
+    label_smoothing=0.2,  # Szegedy et al., Rethinking the Inception Architecture for Computer Vision, 2015
     learning_rate=0.24,
     groups=(
         ParameterGroup("filters", "muon", momentum=0.6, schedule=Linear()),
+        # Biases that learn faster than weights, one of them for three epochs alone: hlb-CIFAR10, 2023.
         ParameterGroup("norm_biases", "sgd", 0.053 * 2000 / 0.24, 0.85, 2e-6 / 0.053, Linear()),
         ParameterGroup("whitening_bias", "sgd", 0.053 * 2000 / 0.24, 0.85, 2e-6 / 0.053, Linear(epochs=3)),
         ParameterGroup("head", "sgd", 0.67 * 2000 / 0.24, 0.85, 2e-6 / 0.67, Linear()),

@@ -33,7 +33,8 @@ class WhitenedNetwork(Network):
     def __init__(self, recipe: Recipe, architecture: Architecture, classes: int) -> None:
         super().__init__(recipe)
         self._architecture = architecture
-        whitened = 2 * 3 * PATCH**2  # each direction, and its opposite, of which GELU passes one on
+        # Each direction, and its opposite, of which GELU passes one on (hlb-CIFAR10; the whitening is Page's).
+        whitened = 2 * 3 * PATCH**2
         one, two, three = architecture.widths
         self.whitening = nn.Conv2d(3, whitened, kernel_size=PATCH)
         self.whitening.weight.requires_grad = not architecture.whitening
@@ -136,7 +137,7 @@ class _Block(nn.Module):
         return x
 
     def pass_on(self) -> None:
-        """Identity initialization: as many filters as there are inputs hand one of them on each, the others stay."""
+        """As many filters as there are inputs hand one of them on each, the others stay random (Jordan, 2024, 3.3)."""
         with torch.no_grad():
             for weights in self.convolutions.parameters():
                 nn.init.dirac_(weights[: weights.shape[1]])
