@@ -1,9 +1,10 @@
 """Our modern recipes beside airbench, the record that can be installed: accuracy and time, over many seeds.
 
-Claimed: on the same pictures and machine `fast` recognizes at least as much as airbench94, in less time. n: 10 seeds
-each, in turns (ours, theirs, ours, …), every training a process of its own: ours is `python -m training train`,
-airbench's what it publishes (see peers/airbench_training.py for what that is on a CPU). Training starts after start-up
-(reading, compiling, airbench's warm-up) and ends with the last update.
+Claimed: nothing before RESULTS.md has the figures. Asked: whether on the same pictures and machine `fast` recognizes at
+least as much as airbench94, in less time. n: 10 seeds each, in turns (ours, theirs, ours, …), every training a process
+of its own: ours is `python -m training train`, airbench's what it publishes (see peers/airbench_training.py for what
+that is on a CPU). Training starts after start-up (reading, compiling, airbench's warm-up) and ends with the last
+update.
 
     python -m benchmarks.recipes --recipe fast --data-dir data
 
