@@ -71,7 +71,6 @@ def _make_step(args: argparse.Namespace, device: torch.device, precision: str) -
     dataset = named_datasets.load("cifar10", directory(args.data_dir))
     network = make_network(recipe, len(dataset.class_names))
     network.initialize(torch.Generator().manual_seed(0), dataset.train.images)
-    network.to(device)
     loader = Loader(dataset.train, recipe, network.normalization, 0, device)
     step = TrainingStep(network, recipe, loader, device, precision, fused=device.type == "cuda")
     for _ in range(WARM_UP):

@@ -22,6 +22,10 @@ MAX_BATCH = 32  # pictures; beyond it a CPU gains nothing, and everyone in the b
 BATCH_SECONDS = 0.1
 
 
+Outputs = tuple[NDArray[np.float32], NDArray[np.int64]]
+"""Probabilities [N, classes] and labels [N]."""
+
+
 class InferenceFailed(Exception):
     """The model gave no usable answer; the text says so in one sentence."""
 
@@ -62,23 +66,19 @@ class Classifier:
             return MAX_BATCH
         return max(1, int(BATCH_SECONDS / self._picture_seconds))
 
-    def run(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    def run(self, images: NDArray[np.uint8]) -> Outputs:
         """Run the network on uint8 [N, height, width, 3] RGB: probabilities [N, classes] and labels [N].
 
         Raises InferenceFailed when onnxruntime fails.
         """
-        parts = list(self.runs(images))
-        if len(parts) == 1:
-            return parts[0]
-        probabilities, labels = zip(*parts, strict=True)
-        return np.concatenate(probabilities), np.concatenate(labels)
+        return joined(list(self.runs(images)))
 
-    def runs(self, images: NDArray[np.uint8]) -> Iterator[tuple[NDArray[np.float32], NDArray[np.int64]]]:
+    def runs(self, images: NDArray[np.uint8]) -> Iterator[Outputs]:
         """The same in parts of ``most_at_once`` pictures, each computed when it is asked for."""
         for first in range(0, len(images), self.most_at_once):
             yield self._run(images[first : first + self.most_at_once])
 
-    def _run(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    def _run(self, images: NDArray[np.uint8]) -> Outputs:
         session = self._session if len(images) > 1 else self._lone_session
         try:
             probabilities, labels = session.run(OUTPUTS, {"images": images})
@@ -157,3 +157,11 @@ def load_classifier(models_dir: Path, name: str, version: int, provider: Provide
     classifier = Classifier(name, version, bundle, provider)
     classifier.warm_up()
     return classifier
+
+
+def joined(parts: list[Outputs]) -> Outputs:
+    """Put the parts of a run together, one at least."""
+    if len(parts) == 1:
+        return parts[0]
+    probabilities, labels = zip(*parts, strict=True)
+    return np.concatenate(probabilities), np.concatenate(labels)

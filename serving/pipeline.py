@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from serving.batch_metrics import BatchMetrics
 from serving.batcher import Batcher
 from serving.cheap_picture import is_cheap
-from serving.classifier import Classifier, InferenceFailed
+from serving.classifier import Classifier, InferenceFailed, Outputs, joined
 from serving.current_request import note_stage
 from serving.picture import decode_picture
 from serving.predictions import Prediction
@@ -123,9 +123,7 @@ class Pipeline:
         note_stage("decode", began, time.monotonic())
         return await self._batcher.classify(classifier, picture)
 
-    async def run(
-        self, classifier: Classifier, images: NDArray[np.uint8]
-    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    async def run(self, classifier: Classifier, images: NDArray[np.uint8]) -> Outputs:
         """Run the network on uint8 [N, height, width, 3] that somebody else put together; see ``Classifier.run``.
 
         Raises QueueFull at once, and InferenceFailed.
@@ -136,9 +134,7 @@ class Pipeline:
                 self._tensors, self._run, classifier, images, queued
             )
 
-    def _run(
-        self, classifier: Classifier, images: NDArray[np.uint8], queued: float
-    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    def _run(self, classifier: Classifier, images: NDArray[np.uint8], queued: float) -> Outputs:
         self._metrics.wait.observe(time.monotonic() - queued)
         parts = []
         for part in classifier.runs(images):
@@ -146,8 +142,7 @@ class Pipeline:
             parts.append(part)
             if self._closing.is_set() and sum(len(labels) for _, labels in parts) < len(images):
                 raise InferenceFailed("The server stopped before all pictures were computed.")
-        probabilities, labels = zip(*parts, strict=True)
-        return np.concatenate(probabilities), np.concatenate(labels)
+        return joined(parts)
 
     async def _is_alone(self) -> bool:
         """Whether no other picture is here, nor was any beside the last ones, nor is one about to be."""

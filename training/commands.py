@@ -22,7 +22,8 @@ def fetch(args: argparse.Namespace) -> None:
         print(f"The {args.data} set is built in; there is nothing to fetch.")
     if named_datasets.is_folder(args.data) or args.sample is not None:
         image_size = args.image_size or Recipe.image_size
-        dataset = named_datasets.fetch_and_load(args.data, args.data_dir, image_size, args.test_share)
+        data_dir = named_datasets.fetched(args.data, args.data_dir)
+        dataset = named_datasets.load(args.data, data_dir, image_size, args.test_share)
         named_datasets.describe(args.data, dataset)
         if args.sample is not None:
             label = write_sample(dataset, args.sample)

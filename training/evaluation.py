@@ -20,7 +20,7 @@ from training.metrics_log import MetricsLog, measured
 from training.network import Network
 from training.networks import make_network
 from training.provenance import now
-from training.recipe import Recipe, from_dict
+from training.recipe import from_dict
 from training.run_directory import RunDirectory
 from training.summaries import EvaluationSummaries
 
@@ -102,13 +102,11 @@ class Evaluator:
         }
 
 
-def averaged_network(state: dict[str, Any], classes: int, device: torch.device) -> tuple[Network, Recipe]:
-    """The network with the averaged weights of a checkpoint's state, on the device, and its recipe."""
-    recipe = from_dict(state["recipe"])
-    network = make_network(recipe, classes)
+def averaged_network(state: dict[str, Any], classes: int, device: torch.device) -> Network:
+    """The network with the averaged weights of a checkpoint's state, on the device."""
+    network = make_network(from_dict(state["recipe"]), classes)
     network.load_state_dict(state["averages"])
-    network = network.requires_grad_(False).eval().to(device).to(memory_format=torch.channels_last)
-    return network, recipe
+    return network.requires_grad_(False).eval().to(device).to(memory_format=torch.channels_last)
 
 
 def newest_checkpoint(run_dir: RunDirectory) -> tuple[Checkpoint, dict[str, Any]]:
@@ -122,7 +120,7 @@ def newest_checkpoint(run_dir: RunDirectory) -> tuple[Checkpoint, dict[str, Any]
 def evaluate_newest(run_dir: RunDirectory, dataset: Dataset, device: torch.device) -> Evaluation:
     """Evaluates the run's newest checkpoint. Raises UserError where it has none."""
     checkpoint, state = newest_checkpoint(run_dir)
-    network, _ = averaged_network(state, len(dataset.class_names), device)
+    network = averaged_network(state, len(dataset.class_names), device)
     with closing(Evaluator(run_dir, dataset, device, _has_summaries(run_dir))) as evaluator:
         return evaluator.evaluate(network, checkpoint.step)
 
@@ -140,8 +138,8 @@ def watch(run_dir: RunDirectory, dataset: Dataset, device: torch.device, interva
                 time.sleep(interval)
                 continue
             checkpoint, state = newest
-            network, recipe = averaged_network(state, len(dataset.class_names), device)
-            seen, last = checkpoint.step, recipe.steps
+            network = averaged_network(state, len(dataset.class_names), device)
+            seen, last = checkpoint.step, network.recipe.steps
             yield evaluator.evaluate(network, seen)
 
 

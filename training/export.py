@@ -42,7 +42,7 @@ def export(
     publisher = Publisher(models_dir, name)
     checkpoint, state = newest_checkpoint(run_dir)
     cpu = torch.device("cpu")
-    network, recipe = averaged_network(state, len(dataset.class_names), cpu)
+    network = averaged_network(state, len(dataset.class_names), cpu)
     weights_sha256 = _weights_sha256(network)
     superseded = publisher.newest()
     if superseded and _holds(superseded, weights_sha256, quantize):
@@ -55,19 +55,19 @@ def export(
     graph = to_onnx(model, dataset.test.images.shape[-1])
     session = _session(with_metadata(graph, {}))
     _check_against_pytorch(session, model, dataset.test)
-    accuracy = _measure(session, dataset, recipe)
+    accuracy = _measure(session, dataset, network.recipe)
     yield _told(accuracy, "through onnxruntime")
     metadata: dict[str, str] = {}
     if quantize:
         weights = [f"network.{name}" for name in network.quantized_weights()]
         graph, in_float32 = to_int8(graph, dataset.train, weights), accuracy
-        accuracy = _measure(_session(with_metadata(graph, {})), dataset, recipe)
+        accuracy = _measure(_session(with_metadata(graph, {})), dataset, network.recipe)
         yield _told(accuracy, "in int8")
         check_accuracy(in_float32, accuracy)
         metadata["quantization"] = description(in_float32, dataset.train, weights)
 
     metadata |= {
-        **_description(run_dir, dataset, accuracy, recipe),
+        **_description(run_dir, dataset, accuracy, network.recipe),
         "step": str(checkpoint.step),
         "weights_sha256": weights_sha256,
     }

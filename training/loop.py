@@ -64,7 +64,6 @@ class Run:
         torch.manual_seed(settings.seed)
         network = make_network(recipe, len(dataset.class_names))
         network.initialize(torch.Generator().manual_seed(settings.seed), dataset.train.images)
-        network.to(device)
         loader = Loader(dataset.train, recipe, network.normalization, settings.seed, device, self.world)
         self.step = TrainingStep(
             network, recipe, loader, device, settings.precision, self.world, settings.fused, self._say

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from functools import reduce
+from typing import Any
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from training.network import Network
 from training.recipe import Recipe
 
 
 def loss_names(recipe: Recipe) -> tuple[str, ...]:
     """total_loss, which is the sum of all others, cross_entropy, and one for each group that decays."""
-    return "total_loss", "cross_entropy", *(f"{name}/weight_loss" for name in _decays(recipe))
+    decaying = (group.parameters for group in recipe.groups if group.weight_decay)
+    return "total_loss", "cross_entropy", *(f"{name}/weight_loss" for name in decaying)
 
 
 def cross_entropy(logits: Tensor, labels: Tensor, pictures: float, label_smoothing: float = 0.0) -> Tensor:
@@ -24,14 +29,13 @@ def cross_entropy(logits: Tensor, labels: Tensor, pictures: float, label_smoothi
     return summed / pictures
 
 
-def weight_losses(network: Network, recipe: Recipe) -> list[Tensor]:
-    """weight_decay * sum(w^2) / 2 of each group that decays, in the order of `loss_names`."""
-    members = network.parameter_groups()
+def weight_losses(groups: Iterable[Mapping[str, Any]]) -> list[Tensor]:
+    """weight_decay * sum(w^2) / 2 of each group that decays, in the order of `loss_names`.
+
+    `groups` are an optimizer's `param_groups`.
+    """
     return [
-        sum((weight.square().sum() for weight in members[name]), start=members[name][0].new_zeros(())) * (decay / 2)
-        for name, decay in _decays(recipe).items()
+        reduce(torch.add, (weight.square().sum() for weight in group["params"])) * (group["weight_decay"] / 2)
+        for group in groups
+        if group.get("weight_decay")
     ]
-
-
-def _decays(recipe: Recipe) -> dict[str, float]:
-    return {group.parameters: group.weight_decay for group in recipe.groups if group.weight_decay}

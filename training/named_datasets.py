@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from training import cifar10, download, synthetic
-from training.choices import DATA, DEFAULT_TEST_SHARE, FOLDER
+from training.choices import DATA, DATASETS, DEFAULT_TEST_SHARE, FOLDER
 from training.dataset import Dataset
 from training.drawings import SIDE
 from training.errors import UserError
@@ -34,7 +34,7 @@ def load(
     """
     if is_folder(name):
         return reading.read(_path(name), image_size, DEFAULT_TEST_SHARE if test_share is None else test_share, say)
-    if name not in ("cifar10", "synthetic"):
+    if name not in DATASETS:
         raise UserError(f"There is no data set called {name!r}; choose one of: {DATA}.")
     if test_share is not None:
         raise UserError(f"{name} says which pictures are for testing; leave --test-share out.")
@@ -46,15 +46,9 @@ def load(
     return cifar10.read(cifar10.directory(data_dir)) if name == "cifar10" else synthetic.make()
 
 
-def fetch_and_load(
-    name: str,
-    data_dir: Path | None,
-    image_size: int = Recipe.image_size,
-    test_share: float | None = None,
-    say: Say | None = announce,
-) -> Dataset:
-    """The same, after CIFAR-10 has been downloaded, where it isn't there yet. Raises NoNetwork where it can't be."""
-    return load(name, download.fetch(data_dir) if name == "cifar10" else data_dir, image_size, test_share, say)
+def fetched(name: str, data_dir: Path | None) -> Path | None:
+    """Where to load from: CIFAR-10 is downloaded if it isn't there yet. Raises NoNetwork where it can't be."""
+    return download.fetch(data_dir) if name == "cifar10" else data_dir
 
 
 def of_run(run_dir: RunDirectory, data: str | None, data_dir: Path | None) -> Dataset:
@@ -75,7 +69,7 @@ def of_run(run_dir: RunDirectory, data: str | None, data_dir: Path | None) -> Da
             f"say where to: --data {FOLDER}PATH"
         )
     image_size = recipe.get("image_size", Recipe.image_size)
-    dataset = fetch_and_load(name, data_dir, image_size, description.get("test_share"))
+    dataset = load(name, fetched(name, data_dir), image_size, description.get("test_share"))
     classes = description.get("class_names", dataset.class_names)
     if tuple(classes) != dataset.class_names:
         other = sorted(set(classes) ^ set(dataset.class_names))

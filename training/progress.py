@@ -76,6 +76,10 @@ def reporter(total: int, first_step: int, title: str, *, silent: bool = False) -
     if silent:
         return Silence()
     console = Console(highlight=False, soft_wrap=True)
+    return Panel(total, first_step, title, console) if can_draw(console) else LogLines()
+
+
+def can_draw(console: Console) -> bool:
+    """Whether panels and bars can be drawn there, and over each other."""
     # Not console.is_terminal, which is true of a file where FORCE_COLOR is set.
-    draws = sys.stdout.isatty() and not console.is_dumb_terminal and console.encoding.startswith("utf")
-    return Panel(total, first_step, title, console) if draws else LogLines()
+    return sys.stdout.isatty() and not console.is_dumb_terminal and console.encoding.startswith("utf")

@@ -23,7 +23,6 @@ from training.network import Network
 from training.observation import Observation, observe, watching
 from training.optimizer import Optimizer
 from training.recipe import Recipe
-from training.schedule import learning_rate
 
 
 class Update(NamedTuple):
@@ -105,7 +104,7 @@ class TrainingStep:
         self.optimizer.zero_grad()
         loss.backward()
         with torch.no_grad():
-            losses = torch.stack([loss, *weight_losses(self.network, self._recipe)])
+            losses = torch.stack([loss, *weight_losses(self.optimizer.param_groups)])
             return torch.cat([losses.sum(dim=0, keepdim=True), losses])
 
     def _apply(self, losses: Tensor) -> None:
@@ -121,10 +120,6 @@ class TrainingStep:
         size = self._recipe.input_size
         images = torch.zeros(part.stop - part.start, 3, size, size, device=self._device)
         return images.contiguous(memory_format=torch.channels_last)
-
-    def learning_rate(self) -> float:
-        """The rate that the next update will use, of the recipe's first group."""
-        return float(learning_rate(self._recipe, self._recipe.groups[0], self._loader.pictures, self.updates_done))
 
     def mean_over_ranks(self, losses: Tensor, number: float) -> tuple[dict[str, float], dict[str, float], float]:
         """The batch's losses, from this rank's, their moving averages, both by name, and the mean of a number that each

@@ -102,7 +102,7 @@ def _data(args: argparse.Namespace, before: dict[str, Any] | None, image_size: i
     found: list[Dataset] = []
 
     def load(say: Say | None) -> Dataset:
-        return named_datasets.fetch_and_load(name, args.data_dir, image_size, share, say)
+        return named_datasets.load(name, named_datasets.fetched(name, args.data_dir), image_size, share, say)
 
     world.on_main(lambda: found.append(load(announce)))
     return world.on_each(lambda: found[0] if found else load(None))

@@ -21,6 +21,7 @@ from training.losses import cross_entropy, loss_names, weight_losses
 from training.network import Network
 from training.networks import make_network
 from training.normalization import standardize
+from training.optimizer import Optimizer
 from training.recipe import RECIPES
 from training.schedule import learning_rate
 from training.step import TrainingStep
@@ -50,6 +51,9 @@ class Reference:
 
     def batch(self) -> Batch:
         return Batch(evaluated(self.images), self.labels)
+
+    def weight_losses(self) -> list[Tensor]:
+        return weight_losses(Optimizer(self.network, RECIPE, CPU, "fp32").param_groups)
 
 
 def evaluated(images: Tensor) -> Tensor:
@@ -110,7 +114,7 @@ def test_losses(reference: Reference) -> None:
     batch = reference.batch()
     with torch.no_grad():
         loss = cross_entropy(reference.network(batch.images), batch.labels, pictures=16)
-        terms = torch.stack([*weight_losses(reference.network, RECIPE), loss])
+        terms = torch.stack([*reference.weight_losses(), loss])
     assert list(reference.expected["loss_term_names"]) == ["local3/weight_loss", "local4/weight_loss", "cross_entropy"]
     np.testing.assert_allclose(terms, reference.expected["loss_terms"], atol=1e-5)
     np.testing.assert_allclose(terms.sum(), reference.expected["total_loss"], atol=1e-5)
@@ -119,7 +123,7 @@ def test_losses(reference: Reference) -> None:
 def test_gradients(reference: Reference) -> None:
     batch = reference.batch()
     loss = cross_entropy(reference.network(batch.images), batch.labels, pictures=16)
-    (loss + sum(weight_losses(reference.network, RECIPE))).backward()
+    (loss + sum(reference.weight_losses())).backward()
     gradients = {name: parameter.grad for name, parameter in reference.network.named_parameters()}
     found = [gradients[ours(name)].norm().item() for name in reference.expected["grad_names"]]  # type: ignore[union-attr]
     np.testing.assert_allclose(found, reference.expected["grad_norms"], rtol=1e-4)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from training.progress import can_draw
 
 SECONDS_BETWEEN_LINES = 10.0
 
@@ -28,7 +29,7 @@ def decoding_progress(pictures: int, say: Say | None) -> Iterator[Callable[[int]
     console = Console()
     if say is None:
         yield lambda _done: None
-    elif sys.stdout.isatty() and not console.is_dumb_terminal and console.encoding.startswith("utf"):
+    elif can_draw(console):
         columns = TextColumn("decoding"), MofNCompleteColumn(), BarColumn(bar_width=None), TimeRemainingColumn()
         with Progress(*columns, console=console, transient=True) as progress:
             task = progress.add_task("decoding", total=pictures)

@@ -46,7 +46,7 @@ def write_report(run_dir: RunDirectory, dataset: Dataset, device: torch.device) 
     """
     description, history = described(run_dir), History.read(run_dir.path)
     checkpoint, state = newest_checkpoint(run_dir)
-    network, _ = averaged_network(state, len(dataset.class_names), device)
+    network = averaged_network(state, len(dataset.class_names), device)
     found = predictions(network, dataset, device)
     content = {
         **_summary(description, dataset, history, found, checkpoint.step),
