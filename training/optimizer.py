@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from training.errors import UserError
 from training.muon import Muon
 from training.network import Network
 from training.recipe import Recipe
@@ -17,7 +18,7 @@ class Optimizer:
     """Nothing in it waits for the device, and the learning rates are there: a captured update can be replayed."""
 
     def __init__(self, network: Network, recipe: Recipe, device: torch.device, precision: str) -> None:
-        """`network` is on the device; `precision` is "fp32" or "bf16"."""
+        """`network` is on the device; `precision` is "fp32" or "bf16". Raises UserError for weight decay with Muon."""
         self._recipe = recipe
         self._rates = {group: torch.tensor(0.0, device=device) for group in recipe.groups}
         members = network.parameter_groups()
@@ -62,4 +63,6 @@ class Optimizer:
         if group.optimizer == "sgd":
             # The L2 terms' gradient is weight_decay * w, which SGD adds by itself: autograd need not see them.
             settings |= {"weight_decay": group.weight_decay, "nesterov": group.momentum > 0}
+        elif group.weight_decay:
+            raise UserError(f"Muon keeps the norm of weights; leave the weight_decay of {group.parameters} at 0.")
         return settings

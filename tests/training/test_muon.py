@@ -1,9 +1,15 @@
 """Muon against singular values, and against its own definition in double precision."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
+from training.errors import UserError
 from training.muon import Muon
+from training.networks import make_network
+from training.optimizer import Optimizer
+from training.recipe import RECIPES
 
 
 def moved(weights: torch.Tensor, gradients: list[torch.Tensor], momentum: float, rate: float) -> torch.Tensor:
@@ -47,3 +53,10 @@ def test_the_velocity_is_nesterovs() -> None:
 def test_weights_keep_their_norm() -> None:
     weights, gradient = torch.full((4, 9), 7.0), torch.zeros(4, 9)
     assert moved(weights, [gradient], 0.6, 0.1).norm().item() == pytest.approx(2.0)
+
+
+def test_weight_decay_is_refused() -> None:
+    filters, *others = RECIPES["fast"].groups
+    recipe = replace(RECIPES["fast"], groups=(replace(filters, weight_decay=0.1), *others))
+    with pytest.raises(UserError, match="leave the weight_decay of filters at 0"):
+        Optimizer(make_network(recipe, 10), recipe, torch.device("cpu"), "fp32")
