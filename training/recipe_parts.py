@@ -36,7 +36,7 @@ class WhitenedNetwork:
 
     kind: str = "whitened"
     widths: tuple[int, int, int] = (64, 256, 256)  # channels of the three blocks
-    depth: int = 2  # convolutions a block; from the third on they are on a detour around which the block goes straight
+    depth: int = 2  # convolutions a block; of three or more, all but the first are a residual
     whitening: bool = True  # the first layer whitens patches of 2x2 pixels; if not, its weights are random and learned
     dirac: bool = True  # convolutions start by handing their input on; if not, PyTorch's default
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from training.dataset import Dataset
 from training.recipe import RECIPES, Recipe
@@ -39,6 +40,17 @@ def test_blocks_start_by_handing_their_input_on(cifar10: Dataset) -> None:
     x = torch.rand(2, 64, 8, 8)
     second = network.block1.convolutions[1]
     torch.testing.assert_close(second(x), x)
+
+
+def test_three_convolutions_are_a_residual(cifar10: Dataset) -> None:
+    block = fresh(cifar10.train.images[:100], Architecture(depth=3)).block2
+    x = torch.rand(2, 64, 8, 8)
+    first = F.gelu(block.norms[0](F.max_pool2d(block.convolutions[0](x), 2)))
+    assert not torch.equal(block(x), first)
+    with torch.no_grad():
+        for weights in block.convolutions[1:].parameters():
+            weights.zero_()
+    torch.testing.assert_close(block(x), first)
 
 
 @pytest.mark.parametrize("depth", [2, 3])
