@@ -21,6 +21,7 @@ from training.network import Network
 from training.networks import make_network
 from training.provenance import now
 from training.recipe import from_dict
+from training.resumption import load_newest
 from training.run_directory import RunDirectory
 from training.summaries import EvaluationSummaries
 
@@ -110,8 +111,8 @@ def averaged_network(state: dict[str, Any], classes: int, device: torch.device) 
 
 
 def newest_checkpoint(run_dir: RunDirectory) -> tuple[Checkpoint, dict[str, Any]]:
-    """Raises UserError where the run has none."""
-    newest = run_dir.checkpoints.load_newest()
+    """Raises UserError where the run has none, or another version's."""
+    newest = load_newest(run_dir)
     if newest is None:
         raise UserError(f"{run_dir.path} has no checkpoint yet; wait for the first, or train it further with --resume.")
     return newest
@@ -133,7 +134,7 @@ def watch(run_dir: RunDirectory, dataset: Dataset, device: torch.device, interva
     seen, last = -1, 0
     with closing(Evaluator(run_dir, dataset, device, _has_summaries(run_dir))) as evaluator:
         while seen < last:
-            newest = run_dir.checkpoints.load_newest() if _newest_step(run_dir) > seen else None
+            newest = load_newest(run_dir) if _newest_step(run_dir) > seen else None
             if newest is None or newest[0].step <= seen:  # there is none, or what is newer is damaged
                 time.sleep(interval)
                 continue

@@ -12,9 +12,14 @@ from training.views import averaged_logits
 
 
 def logits_of_pictures(network: Network, images: Tensor) -> Tensor:
-    """uint8 [N, 3, H, W] on the network's device -> float32 [N, classes]. The network is in evaluation mode."""
+    """uint8 [N, 3, H, W] on the network's device -> float32 [N, classes]. The network is in evaluation mode.
+
+    They are divided by the recipe's temperature (Guo et al., On Calibration of Modern Neural Networks, 2017): classes
+    stay in their order, and probabilities become what shares of such answers are right.
+    """
     shades = central_crop(images, network.recipe.input_size).float()
-    return averaged_logits(network, network.normalization(shades), network.recipe.test_time_views)
+    logits = averaged_logits(network, network.normalization(shades), network.recipe.test_time_views)
+    return logits / network.recipe.temperature
 
 
 def central_crop(images: Tensor, size: int) -> Tensor:

@@ -75,7 +75,7 @@ class Run:
 
     def restore(self) -> None:
         """Goes on where the newest sound checkpoint stands, if any. Raises UserError if it is another run's."""
-        newest = self.world.on_main(lambda: resumption.load_newest(self.run_dir, self._identity))
+        newest = self.world.on_main(lambda: resumption.load_to_resume(self.run_dir, self._identity))
         if newest is not None:
             self._last_checkpoint, state = newest
             self.step.load_state_dict(state)

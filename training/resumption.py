@@ -11,7 +11,7 @@ from training.errors import UserError
 from training.recipe import Recipe
 from training.run_directory import RunDirectory
 
-STATE_FORMAT = 3  # of what a checkpoint holds
+STATE_FORMAT = 4  # of what a checkpoint holds
 
 
 def identity(recipe: Recipe, seed: int, fingerprint: str) -> dict[str, Any]:
@@ -24,18 +24,23 @@ def identity(recipe: Recipe, seed: int, fingerprint: str) -> dict[str, Any]:
     return {"recipe": values, "seed": seed, "training data": fingerprint}
 
 
-def load_newest(run_dir: RunDirectory, mine: dict[str, Any]) -> tuple[Checkpoint, dict[str, Any]] | None:
-    """The newest sound checkpoint, if any, and its state. Raises UserError where its identity is not `mine`."""
+def load_newest(run_dir: RunDirectory) -> tuple[Checkpoint, dict[str, Any]] | None:
+    """The newest sound checkpoint, if any, and its state. Raises UserError where another version wrote it."""
     newest = run_dir.checkpoints.load_newest()
-    if newest is None:
-        return None
-    checkpoint, state = newest
-    if state.get("format") != STATE_FORMAT:
+    if newest is not None and newest[1].get("format") != STATE_FORMAT:
         raise UserError(
-            f"{checkpoint.path} was written by another version of this program; go on with that version, or train "
+            f"{newest[0].path} was written by another version of this program; go on with that version, or train "
             "again with --overwrite."
         )
-    differing = _differing(mine, state["identity"])
+    return newest
+
+
+def load_to_resume(run_dir: RunDirectory, mine: dict[str, Any]) -> tuple[Checkpoint, dict[str, Any]] | None:
+    """The same. Raises UserError too where its identity is not `mine`."""
+    newest = load_newest(run_dir)
+    if newest is None:
+        return None
+    differing = _differing(mine, newest[1]["identity"])
     if differing:
         raise UserError(
             f"{run_dir.path} was trained with another {' and '.join(differing)}; resume it with the same, or "

@@ -52,11 +52,18 @@ def test_a_description_that_cannot_be_read(run: RunCommand, copied: Path, cifar1
         assert f"{copied / 'recipe.json'} cannot be read (Is a directory)" in sentence
 
 
-def test_a_checkpoint_of_another_version(run: RunCommand, copied: Path, cifar10_dir: Path) -> None:
+@pytest.mark.parametrize(
+    "command",
+    [["train", "--resume", "--steps", TRAINED_STEPS + 10], ["eval"], ["export"]],
+    ids=lambda it: it[0],
+)
+def test_a_checkpoint_of_another_version(
+    run: RunCommand, copied: Path, cifar10_dir: Path, command: list[str | int]
+) -> None:
     state = final_state(copied)
     CheckpointDirectory(copied / "checkpoints").save(state["step"] + 1, state | {"format": 1})
-    command = ["train", "--run-dir", copied, "--data-dir", cifar10_dir, "--resume", "--steps", TRAINED_STEPS + 10]
-    assert "was written by another version of this program" in run(*command).refusal()
+    refused = run(*command, "--run-dir", copied, "--data-dir", cifar10_dir)
+    assert "was written by another version of this program" in refused.refusal()
 
 
 @pytest.mark.parametrize("exists", [True, False])
