@@ -52,6 +52,13 @@ class CapturedUpdate(Generic[Result]):
         self._graph.replay()
         return self._result
 
+    def close(self) -> None:
+        """Lets go of the graph; further updates run as written."""
+        if self._graph is not None:
+            self._graph.reset()
+        self._inputs = self._graph = self._result = None
+        self._updates_until_capture = -1
+
     def _capture(self, plan: Plan) -> None:
         began = time.perf_counter()
         inputs, graph = plan.clone(), torch.cuda.CUDAGraph()

@@ -85,7 +85,8 @@ def blanked(images: Tensor, draws: Draws, distortions: Distortions) -> Tensor:
     position = torch.arange(images.shape[-1], device=images.device)
     rows = (position >= draws.blank_top[:, None]) & (position < draws.blank_top[:, None] + side)
     columns = (position >= draws.blank_left[:, None]) & (position < draws.blank_left[:, None] + side)
-    return images.masked_fill(rows[:, None, :, None] & columns[:, None, None, :], 0)
+    # Filled in a copy, whose memory is laid out alike: masked_fill's own result would be contiguous.
+    return images.clone().masked_fill_(rows[:, None, :, None] & columns[:, None, None, :], 0)
 
 
 def _margin(distortions: Distortions, image_size: int) -> int:

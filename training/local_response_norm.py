@@ -55,7 +55,9 @@ class LocalResponseNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         band, ones = self.band.to(x.dtype), self.ones.to(x.dtype)
         if torch.is_grad_enabled() and x.requires_grad:
-            return _FastLocalResponseNorm.apply(x, band, ones)  # type: ignore[no-any-return]
+            # All is of x's type already; CUDA's autocast would compute the root in float32, and mix types backwards.
+            with torch.autocast(x.device.type, enabled=False):
+                return _FastLocalResponseNorm.apply(x, band, ones)  # type: ignore[no-any-return]
         # The same in plain operations, which the ONNX exporter can follow.
         rsqrt = torch.rsqrt(F.conv2d(x * x, band, ones))
         return x * (rsqrt * torch.sqrt(rsqrt))

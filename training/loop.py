@@ -87,7 +87,10 @@ class Run:
         `session` is what metrics.jsonl is to say of this process.
         """
         steps, first_step = self.settings.recipe.steps, self.step.updates_done
+        if self.settings.device.type == "cuda":
+            self.step.warm_up()
         with (
+            closing(self.step),
             closing(self._recorder(first_step, session or {})) as recorder,
             closing(self._evaluator()) as evaluator,
             reporter(steps, first_step, self._title(), silent=not self.world.is_main) as report,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from training.errors import UserError
 from training.muon import Muon
@@ -33,6 +34,11 @@ class Optimizer:
     def param_groups(self) -> list[dict[str, Any]]:
         """As PyTorch's optimizers have them: "params", "lr", "weight_decay", …"""
         return [group for optimizer in self._optimizers.values() for group in optimizer.param_groups]
+
+    def momenta(self) -> list[Tensor]:
+        """Those that there are by now: each is made by the first step that needs it."""
+        states = [state for optimizer in self._optimizers.values() for state in optimizer.state.values()]
+        return [value for state in states for value in state.values() if isinstance(value, Tensor)]
 
     def set_learning_rates(self, pictures: int, step: int) -> None:
         """Of update `step` (0 for the first); `pictures` is the size of an epoch."""

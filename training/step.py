@@ -14,7 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from training.averages import LossAverages, WeightAverages
 from training.compilation import compiled
-from training.cuda_graph import CapturedUpdate
+from training.cuda_graph import UPDATES_BEFORE_CAPTURE, CapturedUpdate
 from training.device import autocast
 from training.distributed import World
 from training.loader import Batch, Loader, Plan
@@ -23,6 +23,9 @@ from training.network import Network
 from training.observation import Observation, observe, watching
 from training.optimizer import Optimizer
 from training.recipe import Recipe
+from training.summaries import EVERY as SUMMARY_EVERY
+
+FEWEST_OBSERVED = 20  # updates, from which on it pays to capture them too
 
 
 class Update(NamedTuple):
@@ -68,8 +71,9 @@ class TrainingStep:
         self._observed_update: Callable[[Plan], Update] = self._observed_once
         if device.type == "cuda":
             self._update = CapturedUpdate(self._update_once, say)
-            # Its first is at a log line, after which all that has to be made once is there.
-            self._observed_update = CapturedUpdate(self._observed_once, say, "The step with summaries", 1)
+            if recipe.steps >= FEWEST_OBSERVED * SUMMARY_EVERY:
+                # Its first is at a log line, after which all that has to be made once is there.
+                self._observed_update = CapturedUpdate(self._observed_once, say, "The step with summaries", 1)
 
     def __call__(self, observed: bool = False) -> Update:
         """One update, with the pictures whose turn it is; all ranks observe it or none."""
@@ -79,6 +83,32 @@ class TrainingStep:
         done = update(self._loader.plan(self.updates_done))
         self.updates_done += 1
         return done
+
+    def warm_up(self) -> None:
+        """As many updates as it takes until the step is captured, of which nothing stays: a GPU loads, allocates and
+        captures before the clock of the training starts. All ranks must, after `load_state_dict` if at all.
+        """
+        before = [(tensor, tensor.clone()) for tensor in self._changing()]
+        for _ in range(UPDATES_BEFORE_CAPTURE + 1):
+            self._update(self._loader.plan(self.updates_done))
+        # In place, since a graph knows tensors by their addresses.
+        for momentum in self.optimizer.momenta():
+            momentum.zero_()
+        for tensor, value in before:
+            tensor.copy_(value)
+
+    def close(self) -> None:
+        """Lets go of the graphs; further updates run as written. A process group ends only after graphs that hold its
+        collectives have (https://github.com/pytorch/pytorch/issues/115388).
+        """
+        for update in (self._update, self._observed_update):
+            if isinstance(update, CapturedUpdate):
+                update.close()
+
+    def _changing(self) -> list[Tensor]:
+        networks = self.network.state_dict(), self.averages.network.state_dict()
+        weights = [tensor for network in networks for tensor in network.values()]
+        return [*weights, self.loss_averages.state(), *self.optimizer.momenta()]
 
     def _update_once(self, plan: Plan) -> Update:
         losses = self._backward(self._loader.batch(plan))

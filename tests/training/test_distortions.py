@@ -8,6 +8,7 @@ import torch
 from training.dataset import Dataset, Split
 from training.distortions import Draws
 from training.loader import Loader
+from training.networks import make_network
 from training.normalization import ChannelNormalization
 from training.recipe import RECIPES, Recipe
 from training.recipe_parts import Distortions
@@ -71,6 +72,15 @@ def test_cutout_blanks_one_square_inside_each_picture() -> None:
     for edge in (blank.any(dim=1), blank.any(dim=2)):
         assert (edge.sum(dim=1) == 12).all()
         assert edge.any(dim=0).all(), "it may lie anywhere"
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_batches_are_laid_out_as_convolutions_want_them(few_pictures: Dataset, name: str) -> None:
+    recipe = replace(RECIPES[name], batch_size=8)
+    made = Loader(few_pictures.train, recipe, make_network(recipe, 10).normalization, 0, CPU)
+    images = made.batch(made.plan(0)).images
+    assert images.is_contiguous(memory_format=torch.channels_last)
+    assert not images.is_contiguous()
 
 
 def test_without_a_distortion_a_picture_stays_as_it_is() -> None:

@@ -2,7 +2,9 @@
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
+from training.local_response_norm import LocalResponseNorm
 from training.recipe import RECIPES
 from training.recipe_parts import TutorialNetwork as Architecture
 from training.tutorial_network import TutorialNetwork
@@ -33,6 +35,18 @@ def test_initial_weights_are_truncated_normals_and_biases_constants(layer: str, 
     assert weights.std().item() == pytest.approx(TRUNCATED * std, rel=0.05)
     assert weights.mean().item() == pytest.approx(0, abs=0.1 * std)
     assert torch.equal(parameters[f"{layer}.bias"], torch.full_like(parameters[f"{layer}.bias"], bias))
+
+
+def test_normalization_stays_in_bfloat16_on_a_gpu() -> None:
+    # Pretended tensors show which types CUDA's autocast would choose, without a GPU: by itself float32 for the root.
+    with FakeTensorMode(), torch.device("cuda"):
+        torch.set_autocast_enabled("cuda", True)
+        try:
+            x = torch.zeros(2, 64, 12, 12, dtype=torch.bfloat16, requires_grad=True)
+            y = LocalResponseNorm(64)(x)
+        finally:
+            torch.set_autocast_enabled("cuda", False)
+    assert {saved.dtype for saved in y.grad_fn.saved_tensors} == {torch.bfloat16}  # type: ignore[union-attr]
 
 
 def test_the_seed_alone_decides_the_initial_weights() -> None:
