@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-_PICTURES_AT_ONCE = 2_000
+_PIXELS_AT_ONCE = 2_000_000  # of pictures, while they are measured
 
 
 class PictureStandardization(nn.Module):
@@ -33,7 +33,7 @@ class ChannelNormalization(nn.Module):
     def fit(self, images: Tensor) -> None:
         """images: uint8 [M, 3, H, W], the training split."""
         sums, squares = torch.zeros(3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64)
-        for part in images.split(_PICTURES_AT_ONCE):
+        for part in images.split(max(1, _PIXELS_AT_ONCE // images[0, 0].numel())):
             sums += part.sum(dim=(0, 2, 3), dtype=torch.float64).cpu()
             squares += part.float().square().sum(dim=(0, 2, 3), dtype=torch.float64).cpu()
         count = images.numel() / 3

@@ -65,13 +65,16 @@ class Recipe:
         """This recipe for so many training pictures, and for batches of another size where one is given.
 
         One that counts updates, not epochs, stays as it is but for the batches. Of a small set the batches are smaller,
-        so that an epoch has `UPDATES_AN_EPOCH`, and it is gone through until `FEWEST_SEEN` have been seen. With the
-        batches grow and shrink SGD's learning rates (the linear scaling rule: Goyal et al., Accurate, Large Minibatch
-        SGD, 2017); Muon's updates are as long whatever the batch.
+        so that an epoch has `UPDATES_AN_EPOCH`, and it is gone through until `FEWEST_SEEN` have been seen. Of large
+        pictures they are smaller too, so that they take no more memory. With the batches grow and shrink SGD's learning
+        rates (the linear scaling rule: Goyal et al., Accurate, Large Minibatch SGD, 2017); Muon's updates are as long
+        whatever the batch.
         """
         if self.epochs is None:
             return self.with_changes(batch_size=batch_size)
-        batch_size = batch_size or min(self.batch_size, max(SMALLEST_BATCH, pictures // UPDATES_AN_EPOCH))
+        as_much_memory = self.batch_size * Recipe.image_size**2 // self.image_size**2
+        fitting = max(SMALLEST_BATCH, min(as_much_memory, pictures // UPDATES_AN_EPOCH))
+        batch_size = batch_size or min(self.batch_size, fitting)
         scale = batch_size / self.batch_size
         groups = tuple(
             replace(group, learning_rate=group.learning_rate * scale) if group.optimizer == "sgd" else group

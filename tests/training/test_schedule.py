@@ -44,5 +44,12 @@ def test_a_recipe_that_counts_epochs_is_fitted_to_the_set(pictures: int, batch_s
         assert after.learning_rate == pytest.approx(before.learning_rate * scale)
 
 
+@pytest.mark.parametrize(("image_size", "batch_size"), [(32, 2000), (64, 500), (96, 222), (224, 64)])
+def test_batches_of_large_pictures_are_smaller(image_size: int, batch_size: int) -> None:
+    recipe = replace(RECIPES["fast"], image_size=image_size)
+    assert recipe.fitted_to(50_000).batch_size == batch_size
+    assert recipe.fitted_to(50_000, 1000).batch_size == 1000
+
+
 def test_the_tutorial_fits_as_it_is() -> None:
     assert RECIPES["tutorial"].fitted_to(70) == RECIPES["tutorial"]
