@@ -22,7 +22,7 @@ from training.files import sync_directory, write_atomically
 FORMAT_VERSION = "1"
 
 _BESIDE = ".publishing"  # servers pass over names that are no numbers
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _VERSION = re.compile(r"[1-9][0-9]*")
 
 
@@ -46,7 +46,7 @@ class Publisher:
     def __init__(self, models_dir: Path, name: str) -> None:
         """Raises UserError for a name that could not be a folder and part of an address."""
         if not _NAME.fullmatch(name):
-            raise UserError(f"{name!r} cannot be a model's name; use letters, digits, '.', '_' and '-'.")
+            raise UserError(f"{name!r} cannot be a model's name; use up to 128 letters, digits, '.', '_' and '-'.")
         self.directory = models_dir / name
 
     def newest(self) -> Bundle | None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from training.accuracy import Accuracy, count, pictures_at_once
 from training.bundle import FORMAT_VERSION, Bundle, Publisher, with_metadata
 from training.dataset import Dataset, Split
-from training.errors import ExportFailed
+from training.errors import ExportFailed, UserError
 from training.evaluation import averaged_network, newest_checkpoint
 from training.network import Network
 from training.onnx_model import ServedModel, to_onnx
@@ -31,26 +31,33 @@ TOLERANCE = 1e-4  # between PyTorch's and onnxruntime's probabilities
 
 
 def export(
-    run_dir: RunDirectory, dataset: Dataset, models_dir: Path, name: str, quantize: str | None = None
+    run_dir: RunDirectory,
+    dataset: Dataset,
+    models_dir: Path,
+    name: str | None = None,
+    quantize: str | None = None,
 ) -> Iterator[str]:
     """Publishes the run's newest checkpoint as the next version of the model; yields sentences for people.
 
-    `quantize` is "int8" or None. Weights that are the newest version already, in the same type, are not published
-    twice. Raises ExportFailed where the bundle does not compute what PyTorch computes, or in int8 is too inaccurate;
-    UserError where there is no checkpoint or no room.
+    `name` is the model's; None: the data set's. `quantize` is "int8" or None. Weights that are the newest version
+    already, in the same type, are not published twice. Raises ExportFailed where the bundle does not compute what
+    PyTorch computes, or in int8 is too inaccurate; UserError where there is no checkpoint or no room, and where the
+    newest version has other classes and nobody named the model.
     """
-    publisher = Publisher(models_dir, name)
+    publisher = Publisher(models_dir, dataset.name if name is None else name)
     checkpoint, state = newest_checkpoint(run_dir)
     cpu = torch.device("cpu")
     network = averaged_network(state, len(dataset.class_names), cpu)
     weights_sha256 = _weights_sha256(network)
     superseded = publisher.newest()
-    if superseded and _holds(superseded, weights_sha256, quantize):
+    if superseded and name is None:
+        _check_classes(superseded, dataset)
+    if superseded and _holds(superseded, weights_sha256, quantize, dataset):
         yield f"These weights are published already: {superseded.path}."
         yield from write_triton_config(superseded)
         return
 
-    yield f"Exporting the averaged weights of step {checkpoint.step}."
+    yield f"Exporting the {'averaged weights' if network.recipe.ema_decay else 'weights'} of step {checkpoint.step}."
     model = ServedModel(network)
     graph = to_onnx(model, dataset.test.images.shape[-1])
     session = _session(with_metadata(graph, {}))
@@ -78,9 +85,24 @@ def export(
         yield from _warn_of_lower_accuracy(bundle, superseded, accuracy)
 
 
-def _holds(bundle: Bundle, weights_sha256: str, quantize: str | None) -> bool:
+def _check_classes(superseded: Bundle, dataset: Dataset) -> None:
+    # Two folders may be called alike, and a server would change from the pictures of one to those of the other.
+    classes = superseded.metadata().get("class_names")
+    if classes is not None and set(json.loads(classes)) != set(dataset.class_names):
+        model = superseded.path.parents[1].name
+        raise UserError(
+            f"{superseded.path} knows other classes; add --name {model} to supersede it nevertheless, or --name and "
+            "another name."
+        )
+
+
+def _holds(bundle: Bundle, weights_sha256: str, quantize: str | None, dataset: Dataset) -> bool:
     metadata = bundle.metadata()
-    return metadata.get("weights_sha256") == weights_sha256 and ("quantization" in metadata) == (quantize is not None)
+    return (
+        metadata.get("weights_sha256") == weights_sha256
+        and ("quantization" in metadata) == (quantize is not None)
+        and metadata.get("class_names") == json.dumps(dataset.class_names)
+    )
 
 
 def _told(accuracy: Accuracy, how: str) -> str:

@@ -77,6 +77,12 @@ def of_run(run_dir: RunDirectory, data: str | None, data_dir: Path | None) -> Da
             f"{shown(name)} has other classes than when the run was trained ({listed(other)}); give the pictures as "
             f"they were, with --data {FOLDER}PATH, or train again."
         )
+    fingerprint = dataset.train.sha256()
+    if description.get("training_data_sha256", fingerprint) != fingerprint:
+        announce(
+            "Warning: these are not the training pictures that the run was trained on; if some of those are for "
+            "testing now, it is less accurate than it seems."
+        )
     return dataset
 
 

@@ -174,6 +174,7 @@ def _description(
         "test_share": test_share,
         "class_names": list(dataset.class_names),
         "training_pictures": len(dataset.train),
+        "training_data_sha256": dataset.train.sha256(),
         "precision": settings.precision,
         "device": devices,
         "device_type": settings.device.type,

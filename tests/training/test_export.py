@@ -5,6 +5,7 @@ import re
 import shlex
 import shutil
 import subprocess
+from dataclasses import replace
 from datetime import datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
@@ -18,7 +19,7 @@ import torch
 from tests.training.plain_network import logits
 from tests.training.processes import REPOSITORY, Finished, RunCommand, StartCommand
 from tests.training.runs import final_state, small_recipe, snapshot, start_run
-from training.bundle import Publisher
+from training.bundle import Bundle, Publisher
 from training.checkpoint import CheckpointDirectory
 from training.dataset import Dataset
 from training.errors import ExportFailed, UserError
@@ -211,7 +212,18 @@ def test_a_bundle_that_fails_its_check_is_not_published(
     assert Publisher(tmp_path / "models", "cifar10").newest() is None
 
 
-@pytest.mark.parametrize("name", ["", "../up", "a/b", ".hidden", "-x"])
+def test_other_classes_supersede_only_where_the_model_is_named(
+    small_run: RunDirectory, few_pictures: Dataset, tmp_path: Path
+) -> None:
+    others = replace(few_pictures, class_names=(*few_pictures.class_names[:-1], "lorry"))
+    list(export(small_run, others, tmp_path))
+    with pytest.raises(UserError, match=r"1/model.onnx knows other classes; add --name cifar10 to supersede it"):
+        list(export(small_run, few_pictures, tmp_path))
+    list(export(small_run, few_pictures, tmp_path, "cifar10"))
+    assert Publisher(tmp_path, "cifar10").newest() == Bundle(2, tmp_path / "cifar10" / "2" / "model.onnx")
+
+
+@pytest.mark.parametrize("name", ["", "../up", "a/b", ".hidden", "-x", "a" * 129])
 def test_a_name_that_cannot_be_a_folder(
     small_run: RunDirectory, few_pictures: Dataset, tmp_path: Path, name: str
 ) -> None:

@@ -148,7 +148,9 @@ def test_the_calibration_error(page: Page, probabilities: torch.Tensor, thousand
 
 
 def test_the_filters_are_all_there(page: Page, run_dir: Path) -> None:
-    (image,) = page.section("What the first layer looks for").all("img")
+    section = page.section("What the first layer looks for")
+    assert "The 64 filters of conv1, 5x5 with a red, a green and a blue plane." in section.text()
+    (image,) = section.all("img")
     pixels = Image.open(io.BytesIO(base64.b64decode(image.attributes["src"].partition(",")[2])))
     shown = torch.from_numpy(np.array(pixels))
     weights = final_state(run_dir)["averages"]["conv1.weight"]

@@ -66,6 +66,14 @@ def test_a_checkpoint_of_another_version(
     assert "was written by another version of this program" in refused.refusal()
 
 
+def test_pictures_that_were_not_trained_on(run: RunCommand, copied: Path, cifar10_dir: Path) -> None:
+    description = json.loads((copied / "recipe.json").read_bytes())
+    (copied / "recipe.json").write_text(json.dumps(description | {"training_data_sha256": "0" * 64}))
+    measured = run("eval", "--run-dir", copied, "--data-dir", cifar10_dir)
+    assert measured.status == 0, measured.errors
+    assert "Warning: these are not the training pictures that the run was trained on;" in measured.output
+
+
 @pytest.mark.parametrize("exists", [True, False])
 def test_a_refused_training_leaves_no_directory_of_its_own(run: RunCommand, tmp_path: Path, exists: bool) -> None:
     run_dir = tmp_path / "run"

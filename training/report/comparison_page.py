@@ -61,7 +61,7 @@ def _accuracy(series: list[Series]) -> Illustration | None:
         Axis("test pictures recognized", percent=True),
     )
     keys = tuple(each.key() for each, *_ in measured)
-    return Illustration("Accuracy over steps", svg, "Precision @ 1 with the averaged weights.", keys)
+    return Illustration("Accuracy over steps", svg, "Precision @ 1 on the test pictures.", keys)
 
 
 def _accuracy_over_time(series: list[Series]) -> Illustration | None:

@@ -9,6 +9,7 @@ import torch
 
 from training.dataset import Dataset
 from training.evaluation import averaged_network, newest_checkpoint
+from training.network import Network
 from training.report import reproduction
 from training.report.calibration import calibration
 from training.report.class_plots import accuracy_bars, confusion_matrix, extremes, is_numbered, is_wide, reliability
@@ -57,10 +58,15 @@ def write_report(run_dir: RunDirectory, dataset: Dataset, device: torch.device) 
         "mistakes": _mistakes(found, dataset),
         "picture_side": dataset.test.images.shape[-1],
         "filters": filters_picture(network.first_filters().detach()),
-        "filter_count": len(network.first_filters()),
+        "filters_are": _first_layer(network),
         **_recipe(description, history, dataset),
     }
     return write_page(run_dir.path / NAME, "report.html", content)
+
+
+def _first_layer(network: Network) -> str:
+    filters, _, height, width = network.first_filters().shape
+    return f"{filters} filters of {next(iter(network.layers()))}, {height}x{width}"
 
 
 def _summary(

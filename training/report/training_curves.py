@@ -119,7 +119,7 @@ def _accuracy(history: History) -> Illustration:
         Axis("test pictures recognized", percent=True),
     )
     times = _times(len(shares))
-    caption = f"Precision @ 1 with the averaged weights, evaluated {times}; best {percent(shares[best])} at step "
+    caption = f"Precision @ 1 on the test pictures, evaluated {times}; best {percent(shares[best])} at step "
     return Illustration("Accuracy", svg, f"{caption}{count(steps[best])}.")
 
 
