@@ -11,7 +11,6 @@ from PIL import Image
 from tests.training.picture_folders import numbered, write_flat_pictures
 from training.dataset import Dataset, Split
 from training.folder.balance import sentences
-from training.folder.names import dataset_name, listed
 from training.named_datasets import load
 
 
@@ -58,19 +57,3 @@ def test_pictures_that_are_in_both_halves(tmp_path: Path) -> None:
         told: list[str] = []
         load(f"folder:{tmp_path}", None, say=told.append)
         assert told[-1].startswith("Warning: 2 test pictures are among the training pictures too, pixel for pixel,")
-
-
-def test_lists() -> None:
-    assert listed(["a"]) == '"a"'
-    assert listed(["a", "b"]) == '"a" and "b"'
-    assert listed(["a", "b", "c"]) == '"a", "b" and "c"'
-    assert listed(list("abcdef")) == '"a", "b", "c", "d", "e" and 1 other'
-
-
-def test_a_name_that_can_be_a_models() -> None:
-    names = ["flowers", "Blumen & Gräser", "my photos (2024)", "狐", "..", "-x-", "cifar10", "synthetic", "a_b.c"]
-    assert [dataset_name(name) for name in names] == [
-        *("flowers", "Blumen-Graser", "my-photos-2024", "folder", "folder", "x"),
-        *("cifar10-folder", "synthetic-folder", "a_b.c"),
-    ]
-    assert dataset_name("⑽" * 85) == "10-" * 66 + "1", "what grows when it is spelled out is cut"

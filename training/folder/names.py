@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -10,8 +11,13 @@ from training.choices import DATASETS
 
 _UNSHOWABLE = {"Cc", "Cs", "Zl", "Zp"}
 """Unicode's categories: controls, halves of a pair (which is how Python reads bytes that are no UTF-8), line ends."""
+_TURNING = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
+"""Unicode's bidirectional classes: what makes a terminal show the text after it in another order. The marks that names
+in Hebrew and Arabic hold, and those that join an emoji's parts, are not among them.
+"""
 _LISTED = 5
-_LONGEST = 200  # characters; models/README.md allows 255
+_LONGEST = 120  # characters; a server takes models' names of up to 128
+_HASHED = 6  # hex digits
 
 
 def class_name(folder_name: str) -> str:
@@ -20,10 +26,9 @@ def class_name(folder_name: str) -> str:
     Raises ValueError, with the reason, for a name that could not be shown.
     """
     name = unicodedata.normalize("NFC", folder_name)
-    kinds = {unicodedata.category(character) for character in name}
-    if "Cs" in kinds:
+    if any(unicodedata.category(character) == "Cs" for character in name):
         raise ValueError("is not UTF-8")
-    if kinds & _UNSHOWABLE:
+    if not all(map(_is_showable, name)):
         raise ValueError("holds a control character")
     return name
 
@@ -31,9 +36,12 @@ def class_name(folder_name: str) -> str:
 def shown(text: str) -> str:
     """The text on one line, with what a terminal could not show, or would obey, escaped."""
     return "".join(
-        character.encode("unicode_escape").decode() if unicodedata.category(character) in _UNSHOWABLE else character
-        for character in text
+        character if _is_showable(character) else character.encode("unicode_escape").decode() for character in text
     )
+
+
+def _is_showable(character: str) -> bool:
+    return unicodedata.category(character) not in _UNSHOWABLE and unicodedata.bidirectional(character) not in _TURNING
 
 
 def listed(names: Sequence[str], most: int = _LISTED) -> str:
@@ -48,8 +56,19 @@ def listed(names: Sequence[str], most: int = _LISTED) -> str:
 def dataset_name(folder_name: str) -> str:
     """A data set's name, which may be a model's too, from a folder's: "Blumen & Gräser" becomes "Blumen-Graser".
 
-    Never that of a data set of this program, as which the pictures, or a model of them, could be taken.
+    Where that loses letters or digits, as of every name in another script, a hash of the folder's name tells it from
+    others: "花" becomes "folder-" and six hex digits. At most 120 characters, and never the name of a data set of this
+    program, as which the pictures, or a model of them, could be taken.
     """
-    plain = unicodedata.normalize("NFKD", folder_name).encode("ascii", "ignore").decode()
-    name = re.sub(r"[^A-Za-z0-9._]+", "-", plain)[:_LONGEST].strip("-._") or "folder"
+    spelled = unicodedata.normalize("NFKD", folder_name)
+    plain = re.sub(r"[^A-Za-z0-9._]+", "-", spelled.encode("ascii", "ignore").decode())
+    if any(character.isalnum() and not character.isascii() for character in spelled):
+        composed = unicodedata.normalize("NFC", folder_name).encode(errors="surrogateescape")
+        digits = hashlib.sha256(composed).hexdigest()[:_HASHED]
+        return f"{_cut(plain, _LONGEST - len(digits) - 1)}-{digits}"
+    name = _cut(plain, _LONGEST)
     return f"{name}-folder" if name in DATASETS else name
+
+
+def _cut(plain: str, longest: int) -> str:
+    return plain[:longest].strip("-._") or "folder"
