@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import struct
 from collections.abc import Callable
@@ -18,6 +19,8 @@ from training.named_datasets import load
 
 HUGE = struct.pack("<2sIHHIIiiHHIIiiII", b"BM", 54, 0, 0, 54, 40, 30_000, 30_000, 1, 24, *[0] * 6)
 
+NO_PICTURE = "it is not a JPEG, PNG, WebP, GIF or BMP picture, whatever its name says, or its beginning is damaged"
+
 
 def link_to(path: Path, target: Path) -> None:
     path.unlink()
@@ -26,7 +29,8 @@ def link_to(path: Path, target: Path) -> None:
 
 DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "empty": (lambda path: path.write_bytes(b""), "it is empty"),
-    "text": (lambda path: path.write_text("no"), "it is not a JPEG, PNG, WebP, GIF or BMP picture, whatever its name"),
+    "text": (lambda path: path.write_text("no"), NO_PICTURE),
+    "cut off in its header": (lambda path: os.truncate(path, 30), NO_PICTURE),
     "cut off": (lambda path: os.truncate(path, path.stat().st_size - 40), "it is damaged or truncated"),
     "huge": (lambda path: path.write_bytes(HUGE), "it has more than 179 megapixels"),
     "a link that leads nowhere": (lambda path: link_to(path, Path("nowhere")), "No such file or directory"),
@@ -77,9 +81,8 @@ def test_ten_are_listed_and_more_are_too_many(run: RunCommand, tmp_path: Path) -
     assert finished.output.count(": it is empty\n") == 10
     (folder / "a" / "10.png").write_text("no")
     refusal = run("fetch", "--data", f"folder:{folder}").refusal()
-    assert "11 of the first 40 pictures of" in refusal
-    assert "are broken, and at most 10 of 40 may be (" in refusal
-    assert refusal.endswith("mend or remove them.")
+    assert f"11 of the 40 pictures in {folder} are broken, and at most 10 may be (" in refusal
+    assert refusal.endswith(" lists all.")
 
 
 def test_of_many_pictures_one_in_a_hundred(tmp_path: Path) -> None:
@@ -88,23 +91,75 @@ def test_of_many_pictures_one_in_a_hundred(tmp_path: Path) -> None:
         (folder / "a" / f"{number}.bmp").write_bytes(b"")
     dataset, told = load_told(folder)
     assert len(dataset.train) + len(dataset.test) == 1_485
-    assert told[-1] == "  and 5 others"
+    assert told[-1].startswith("  and 5 others; ")
     (folder / "b" / "0.bmp").write_bytes(b"")
-    with pytest.raises(UserError, match="at most 15 of 1,500 may be"):
+    with pytest.raises(UserError, match=r"16 of the 1,500 pictures .* at most 15 may be"):
         load_told(folder)
+
+
+def listed_in(sentence: str) -> list[str]:
+    """The lines of the file that a sentence names."""
+    (path,) = re.findall(r"(/\S+\.txt) lists", sentence)
+    return sorted(Path(path).read_text().splitlines())
+
+
+def test_all_are_listed_in_a_file(tmp_path: Path) -> None:
+    folder = write_flat_pictures(tmp_path / "set", numbered({"a": 1_100, "b": 100}, "bmp"), (1, 1))
+    for number in range(11):
+        (folder / "a" / f"{number}.bmp").write_bytes(b"")
+    (folder / "b" / "tab\t\n.png").write_text("no")
+    empty = [f"a/{number}.bmp\tit is empty" for number in range(11)]
+    expected = sorted([*empty, f"b/tab\\t\\n.png\t{NO_PICTURE}"])
+    first = load_told(folder)[1][-1]
+    assert listed_in(first) == expected
+    assert load_told(folder)[1][-1] == first, "from the cache, the same"
+    Path(first.split("; ")[1].removesuffix(" lists all")).unlink()
+    assert load_told(folder)[1][-1] == first
+    assert listed_in(first) == expected
+
+
+def test_a_refusal_lists_all_too(tmp_path: Path) -> None:
+    """Not only those up to the one that was too many."""
+    folder = write_flat_pictures(tmp_path / "set", numbered({"a": 200, "b": 20}, "bmp"), (1, 1))
+    for number in range(199):
+        (folder / "a" / f"{number}.bmp").write_bytes(b"")
+    with pytest.raises(UserError, match=r"199 of the 220 pictures") as refused:
+        load_told(folder)
+    assert listed_in(str(refused.value)) == sorted(f"a/{number}.bmp\tit is empty" for number in range(199))
+    for number in range(199):
+        write_flat_pictures(folder, [f"a/{number}.bmp"], (1, 1))
+    assert not any("broken" in line for line in load_told(folder)[1])
+
+
+def test_too_little_memory_is_not_the_pictures_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def without_memory(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    folder = write_flat_pictures(tmp_path / "set", numbered({"a": 20, "b": 20}), (90, 90))
+    with monkeypatch.context() as patch:
+        patch.setattr("PIL.Image.Image.resize", without_memory)
+        with pytest.raises(UserError, match=r"There is not enough memory to decode .*/set/[ab]/\d+\.png; end other"):
+            load_told(folder)
+    dataset, told = load_told(folder)
+    assert len(dataset.train) + len(dataset.test) == 40
+    assert not any("broken" in line for line in told)
 
 
 def test_nothing_left_of_a_class(tmp_path: Path) -> None:
     folder = write_flat_pictures(tmp_path / "set", numbered({"train/a": 9, "train/b": 2, "test/a": 3}))
     for path in (folder / "train" / "b").iterdir():
         path.write_bytes(b"")
-    with pytest.raises(UserError, match=r'All training pictures of "b" in .*set are broken; mend or add some, or rem'):
+    with pytest.raises(
+        UserError, match=r'training pictures of "b" in .*set are broken, as /.*\.txt lists; mend or add'
+    ):
         load_told(folder)
     shutil.rmtree(folder / "train" / "b")
     write_flat_pictures(folder, ["train/b/0.png"])
     for path in (folder / "test" / "a").iterdir():
         path.write_bytes(b"")
-    with pytest.raises(UserError, match=r"All test pictures in .*set are broken"):
+    with pytest.raises(
+        UserError, match=r"All test pictures in .*set are broken, as /.*\.txt lists; mend or add some\."
+    ):
         load_told(folder)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import stat
 import subprocess
@@ -229,7 +231,7 @@ def test_a_place_that_cannot_be_written_to(disk: Path, tmp_path: Path, monkeypat
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     dataset, told = load_told(folder)
     assert f"{disk}/" in told
-    assert "cannot be written to (Read-only file system); looking for another place." in told
+    assert "cannot be used (Read-only file system); looking for another place." in told
     assert f"this once, into {tmp_path}/cifar10-train-and-serve-{os.getuid()}/" in told
     again, told = load_told(folder)
     assert told == ""
@@ -237,6 +239,26 @@ def test_a_place_that_cannot_be_written_to(disk: Path, tmp_path: Path, monkeypat
     monkeypatch.setattr("tempfile.tempdir", str(disk))
     with pytest.raises(UserError, match=r"There is no place for decoded pictures; name a folder in \$XDG_CACHE_HOME"):
         load_told(folder, 40)
+
+
+@pytest.mark.parametrize("reason", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_place_without_locks(
+    folder: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reason: int
+) -> None:
+    """As some network file systems are."""
+    lock = fcntl.flock
+
+    def flock(descriptor: int, flags: int) -> None:
+        if os.readlink(f"/proc/self/fd/{descriptor}").startswith(f"{cache}/"):
+            raise OSError(reason, os.strerror(reason))
+        lock(descriptor, flags)
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    told = load_told(folder)[1]
+    assert f"cannot be used ({os.strerror(reason)}); looking for another place." in told
+    assert f"this once, into {tmp_path}/temporary/" in told
+    assert load_told(folder)[1] == ""
 
 
 def test_a_place_that_somebody_else_has_taken(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 CACHE/cifar10-train-and-serve/NAME-HASH/SIDE-FINGERPRINT.pictures  uint8 [M, 3, SIDE, SIDE], without a header
                                         SIDE-FINGERPRINT.json      what was found out about them; written last
+                                        SIDE-FINGERPRINT.txt       those that are broken, for people (broken.py)
 
 CACHE is $XDG_CACHE_HOME, else ~/.cache (XDG Base Directory Specification): not the pictures' own folder, which may be
 read-only or somebody else's, and not the run's, since many runs share a folder. Where that cannot be written to, a
@@ -13,13 +14,10 @@ newest is kept. All of it may be deleted at any time.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
 import shutil
-import stat
-import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -32,13 +30,13 @@ from torch import Tensor
 
 from training.errors import UserError
 from training.files import make_directory, remove_parts, write_atomically
-from training.folder.decoding import Broken
+from training.folder.broken import Broken
 from training.folder.names import dataset_name, shown
+from training.folder.places import lock, open_lock, roots
 from training.folder.progress import Say
 
-PROGRAM = "cifar10-train-and-serve"
-
-Write = Callable[[IO[bytes]], Broken]
+Write = Callable[[IO[bytes], Path], Broken]
+"""Writes the pictures into the file, and those that are broken to the path."""
 
 
 class Facts(NamedTuple):
@@ -57,6 +55,8 @@ class Cached:
     broken: Broken
     """What could not be decoded, by its position among all pictures."""
     facts: Facts
+    broken_list: Path
+    """The file that lists them; somebody may have deleted it."""
 
 
 class FolderCache:
@@ -69,7 +69,7 @@ class FolderCache:
         self._name = f"{side}-{fingerprint}"
 
     def _find(self) -> Cached | None:
-        found = (self._read(root / self._directory) for root in _roots())
+        found = (self._read(root / self._directory) for root in roots())
         return next(filter(None, found), None)
 
     def find_or_make(self, pictures: int, write: Write, facts: Callable[[Tensor, Broken], Facts], say: Say) -> Cached:
@@ -94,7 +94,8 @@ class FolderCache:
         try:
             told = json.loads((directory / f"{self._name}.json").read_bytes())
             images = self._map(directory, told["pictures"])
-            return Cached(images, {int(at): reason for at, reason in told["broken"].items()}, Facts(**told["facts"]))
+            broken = {int(at): reason for at, reason in told["broken"].items()}
+            return Cached(images, broken, Facts(**told["facts"]), self._broken_list(directory))
         except (OSError, ValueError, LookupError, TypeError, AttributeError):
             return None
 
@@ -108,12 +109,16 @@ class FolderCache:
 
     def _make(self, directory: Path, pictures: int, write: Write, facts: Callable[[Tensor, Broken], Facts]) -> Cached:
         broken: Broken = {}
-        write_atomically(directory / f"{self._name}.pictures", lambda file: broken.update(write(file)))
+        broken_list = self._broken_list(directory)
+        write_atomically(directory / f"{self._name}.pictures", lambda file: broken.update(write(file, broken_list)))
         images = self._map(directory, pictures - len(broken))
-        found = Cached(images, broken, facts(images, broken))
+        found = Cached(images, broken, facts(images, broken), broken_list)
         told = {"pictures": len(images), "broken": broken, "facts": found.facts._asdict()}
         write_atomically(directory / f"{self._name}.json", lambda file: file.write(json.dumps(told).encode()))
         return found
+
+    def _broken_list(self, directory: Path) -> Path:
+        return directory / f"{self._name}.txt"
 
     def _check_room(self, directory: Path, pictures: int) -> None:
         needed, free = pictures * 3 * self._side**2, shutil.disk_usage(directory).free
@@ -133,50 +138,21 @@ class FolderCache:
     @contextlib.contextmanager
     def _locked(self, say: Say) -> Iterator[Path]:
         """The folder's directory in the first place that can be written to, for this process alone."""
-        for root in _roots():
+        for root in roots():
             directory = root / self._directory
             try:
                 root.mkdir(mode=0o700, parents=True, exist_ok=True)  # for this user alone, as the specification asks
                 make_directory(directory)
-                lock = os.open(directory / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+                descriptor, is_ours = open_lock(directory / ".lock")
             except OSError as error:
-                say(f"{directory} cannot be written to ({error.strerror}); looking for another place.")
+                say(f"{directory} cannot be used ({error.strerror}); looking for another place.")
                 continue
             try:
-                if not _lock(lock, fcntl.LOCK_NB):
+                if not is_ours:
                     say(f"Another process is decoding {shown(str(self._folder))}; waiting for it.")
-                    _lock(lock)
+                    lock(descriptor)
                 yield directory
             finally:
-                os.close(lock)
+                os.close(descriptor)
             return
         raise UserError("There is no place for decoded pictures; name a folder in $XDG_CACHE_HOME.")
-
-
-def _lock(descriptor: int, flags: int = 0) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | flags)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _roots() -> Iterator[Path]:
-    """Where caches may be, the best place first."""
-    given = os.environ.get("XDG_CACHE_HOME", "")
-    caches = given if os.path.isabs(given) else os.path.expanduser("~/.cache")  # the specification's words
-    if os.path.isabs(caches):
-        yield Path(caches, PROGRAM)
-    with contextlib.suppress(FileNotFoundError):
-        temporary = Path(tempfile.gettempdir(), f"{PROGRAM}-{os.getuid()}")
-        if not _is_somebody_elses(temporary):
-            yield temporary
-
-
-def _is_somebody_elses(directory: Path) -> bool:
-    """Where everybody may write, everybody may have taken the name."""
-    try:
-        status = directory.lstat()
-    except FileNotFoundError:
-        return False
-    return status.st_uid != os.getuid() or not stat.S_ISDIR(status.st_mode)

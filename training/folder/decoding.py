@@ -20,20 +20,16 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from training.errors import UserError
+from training.folder.broken import Broken, most_broken
 from training.folder.files import PictureFile
 from training.folder.names import shown
 from training.folder.picture import square_rgb
-
-BROKEN_SHARE, BROKEN_FEW = 0.01, 10  # so many pictures may be broken: of all, or, if that is more, in number
-SHOWN_BROKEN = 10
 
 _DAMAGED = "it is damaged or truncated"
 _CANNOT_BE_OPENED = (errno.ENOENT, errno.EACCES, errno.EPERM, errno.ELOOP)
 _AT_ONCE = 32  # pictures, by one thread
 _AHEAD = 3  # times as many as are at work wait to be written, or to be decoded
 
-Broken = dict[int, str]
-"""Position to reason."""
 Results = list[NDArray[np.uint8] | str]
 """Of some pictures: uint8 [3, side, side], or what is wrong with it."""
 
@@ -43,29 +39,21 @@ def decode_into(
 ) -> Broken:
     """Writes the pictures that can be read, uint8 [M, 3, side, side], and returns the others.
 
-    `done` is told how many more have been looked at. Raises UserError where too many are broken, and OSError where the
-    file cannot be written.
+    Once too many are broken, nothing more is written: the rest is looked at for what else is broken. `done` is told how
+    many more have been looked at. Raises UserError where the disk or the memory fails, and OSError where the file
+    cannot be written.
     """
-    limit = max(BROKEN_FEW, int(BROKEN_SHARE * len(pictures)))
+    most = most_broken(len(pictures))
     broken: Broken = {}
     with _without_warnings(), closing(_decoded(folder, pictures, side)) as decoded:
         for start, results in zip(_starts(pictures), decoded, strict=True):
             for position, result in enumerate(results, start):
                 if isinstance(result, str):
                     broken[position] = result
-                else:
+                elif len(broken) <= most:
                     file.write(result.data)
-            if len(broken) > limit:
-                raise _too_many(folder, pictures, broken, start + len(results), limit)
             done(len(results))
     return broken
-
-
-def described(pictures: Sequence[PictureFile], broken: Broken) -> list[str]:
-    """One line for each of the first SHOWN_BROKEN broken pictures, and one for the others."""
-    lines = [f"  {shown(pictures[at].path)}: {reason}" for at, reason in list(broken.items())[:SHOWN_BROKEN]]
-    others = len(broken) - len(lines)
-    return [*lines, *([f"  and {others:,} other{'s' if others > 1 else ''}"] if others else [])]
 
 
 def _decoded(folder: Path, pictures: Sequence[PictureFile], side: int) -> Generator[Results, None, None]:
@@ -99,7 +87,7 @@ def _planes(path: Path, side: int) -> NDArray[np.uint8] | str:
                 return "it is empty"
             return np.ascontiguousarray(square_rgb(file, side).transpose(2, 0, 1))
     except UnidentifiedImageError:
-        return "it is not a JPEG, PNG, WebP, GIF or BMP picture, whatever its name says"
+        return "it is not a JPEG, PNG, WebP, GIF or BMP picture, whatever its name says, or its beginning is damaged"
     except Image.DecompressionBombError:
         return f"it has more than {2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6:.0f} megapixels"
     except OSError as error:
@@ -108,16 +96,12 @@ def _planes(path: Path, side: int) -> NDArray[np.uint8] | str:
         if error.errno not in _CANNOT_BE_OPENED:  # a disk or a network that may recover: it is not the file's fault
             raise UserError(f"{shown(str(path))} cannot be read ({error.strerror}); check the disk.") from error
         return os.strerror(error.errno)
-    except Exception:  # Pillow's decoders raise SyntaxError, ValueError, struct.error, MemoryError and more
+    except MemoryError as error:  # it is not the file's fault either
+        raise UserError(
+            f"There is not enough memory to decode {shown(str(path))}; end other programs, or make the picture smaller."
+        ) from error
+    except Exception:  # Pillow's decoders raise SyntaxError, ValueError, struct.error and more
         return _DAMAGED
-
-
-def _too_many(folder: Path, pictures: Sequence[PictureFile], broken: Broken, looked_at: int, limit: int) -> UserError:
-    first = "; ".join(f"{shown(pictures[at].path)}: {reason}" for at, reason in list(broken.items())[:3])
-    return UserError(
-        f"{len(broken):,} of the first {looked_at:,} pictures of {shown(str(folder))} are broken, and at most "
-        f"{limit:,} of {len(pictures):,} may be ({first}; …); mend or remove them."
-    )
 
 
 @contextmanager

@@ -17,8 +17,9 @@ from torch import Tensor
 
 from training.dataset import Dataset, Split
 from training.errors import UserError
+from training.folder.broken import Broken, described, most_broken, too_many, write_list
 from training.folder.cache import Cached, Facts, FolderCache
-from training.folder.decoding import Broken, decode_into, described
+from training.folder.decoding import decode_into
 from training.folder.files import PictureFile
 from training.folder.listing import Listing, list_pictures
 from training.folder.names import dataset_name, listed, shown
@@ -43,10 +44,14 @@ def read(folder: Path, side: int, test_share: float, say: Say | None) -> Dataset
     halves = divided(listing, test_share)
     pictures = [*halves.train, *halves.test]
 
-    def write(file: IO[bytes]) -> Broken:
+    def write(file: IO[bytes], list_path: Path) -> Broken:
         with decoding_progress(len(pictures), say) as done:
             broken = decode_into(file, folder, pictures, side, done)
-        _check_usable(listing, halves, broken)
+        if broken:
+            write_list(list_path, pictures, broken)
+        if len(broken) > most_broken(len(pictures)):
+            raise too_many(folder, pictures, broken, list_path)
+        _check_usable(listing, halves, broken, list_path)
         return broken
 
     def facts(images: Tensor, broken: Broken) -> Facts:
@@ -90,24 +95,23 @@ def _in_both(train: Split, test: Split) -> int:
     return sum(hashlib.sha256(image).digest() in known for image in test.images.numpy())
 
 
-def _check_usable(listing: Listing, halves: Halves, broken: Broken) -> None:
+def _check_usable(listing: Listing, halves: Halves, broken: Broken, list_path: Path) -> None:
     """Raises UserError where nothing is left of a class, or to test with."""
     trained = {picture.label for at, picture in enumerate(halves.train) if at not in broken}
     lost = [name for label, name in enumerate(listing.class_names) if label not in trained]
+    folder = shown(str(listing.folder))
     if lost:
         raise UserError(
-            f"All training pictures of {listed(lost)} in {shown(str(listing.folder))} are broken; mend or add some, or "
-            "remove the class."
+            f"All training pictures of {listed(lost)} in {folder} are broken, as {list_path} lists; mend or add some, "
+            "or remove the class."
         )
     if all(at in broken for at in range(len(halves.train), len(halves.train) + len(halves.test))):
-        raise UserError(f"All test pictures in {shown(str(listing.folder))} are broken; mend or add some.")
+        raise UserError(f"All test pictures in {folder} are broken, as {list_path} lists; mend or add some.")
 
 
 def _told(pictures: Sequence[PictureFile], cached: Cached) -> Iterator[str]:
-    broken, in_both = len(cached.broken), cached.facts.in_both
-    if broken:
-        yield f"{broken:,} broken picture{'s are' if broken > 1 else ' is'} left out:"
-        yield from described(pictures, cached.broken)
+    yield from described(pictures, cached.broken, cached.broken_list)
+    in_both = cached.facts.in_both
     if in_both:
         yield (
             f"Warning: {in_both:,} test picture{'s are' if in_both > 1 else ' is'} among the training pictures too, "
