@@ -46,7 +46,8 @@ def trained(run: RunCommand, flowers: Path, tmp_path_factory: pytest.TempPathFac
 
 def test_told_what_is_in_the_folder(trained: tuple[Path, Finished]) -> None:
     output = trained[1].output
-    assert 'Passed over, as no pictures of a class: "read me.txt" and "train/lonely/notes.txt".' in output
+    passed_over = '"train/.hidden/", "read me.txt" and "train/lonely/notes.txt"'
+    assert f"Passed over, as no pictures of a class: {passed_over}." in output
     assert f"Fleurs-d-ete: 6 classes, {TRAIN} training and {TEST} test pictures, stored as 32 x 32 pixels." in output
     assert 'The largest class, "<b>&amp;", has 12 training pictures, the smallest, "lonely", 1.' in output
     assert 'Warning: "<b>&amp;" has 12 times as many training pictures as "lonely"' in output

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from serving import picture_files
 from tests.training.picture_folders import numbered, write_flat_pictures
 from tests.training.processes import RunCommand
 from training.errors import UserError
+from training.folder.files import SUFFIXES, UNREAD_SUFFIXES
 from training.folder.listing import Listing, list_pictures
 from training.named_datasets import load
 
@@ -62,17 +64,22 @@ def test_a_class_that_is_called_train(tmp_path: Path) -> None:
 
 
 def test_any_suffix_in_any_case_and_any_depth(tmp_path: Path) -> None:
-    names = ["a.jpg", "b.JPEG", "c.Png", "x/d.webp", "x/y/e.gif", "x/y/z/f.BMP"]
+    names = ["a.jpg", "b.JPEG", "c.Png", "x/d.webp", "x/y/e.gif", "x/y/z/f.BMP", "g.jfif", "h.jpe"]
     paths = [f"one/{name}" for name in names] + ["two/a.png"]
     assert paths_of(list_pictures(write_flat_pictures(tmp_path, paths)))["one"] == sorted(
         f"one/{name}" for name in names
     )
 
 
+def test_the_server_reads_files_of_the_same_names() -> None:
+    assert set(SUFFIXES) == set(picture_files.SUFFIXES)
+
+
 def test_what_is_passed_over(tmp_path: Path) -> None:
     write_flat_pictures(tmp_path, numbered(TWO))
-    told = ["README.txt", "train/list.csv", "train/cat/cat.txt", "train/0.png", "test/cat/more/x.tiff"]
-    hidden = [".DS_Store", "train/.git/a.png", "__MACOSX/train/a.png", "train/cat/._0.png", "train/dog/Thumbs.db"]
+    told = ["README.txt", "train/list.csv", "train/cat/cat.txt", "train/0.png", "test/cat/more/x.psd"]
+    hidden = [".DS_Store", "train/.git/HEAD", "__MACOSX/train/a.png", "train/cat/._0.png", "train/dog/Thumbs.db"]
+    hidden += ["train/@eaDir/a.png", "train/$RECYCLE.BIN/a.png", "System Volume Information/a/0.png"]
     for path in told + hidden:
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_bytes(b"")
@@ -81,6 +88,35 @@ def test_what_is_passed_over(tmp_path: Path) -> None:
     listing = list_pictures(tmp_path)
     assert sorted(listing.passed_over) == sorted([*told, "train/cat/pipe.png"])
     assert sum(map(len, paths_of(listing).values())) == 5
+
+
+def test_a_hidden_folder_of_pictures_is_named(tmp_path: Path) -> None:
+    """Before files, of which there may be thousands."""
+    write_flat_pictures(tmp_path, [*numbered({"C#": 20, "Java": 20}), ".NET/more/0.png", "Java/.more/0.png"])
+    for number in range(9):
+        (tmp_path / f" {number}.txt").write_bytes(b"")
+    told: list[str] = []
+    assert load(f"folder:{tmp_path}", None, say=told.append).class_names == ("C#", "Java")
+    assert told[0].startswith('Passed over, as no pictures of a class: ".NET/", " 0.txt", " 1.txt" and 7 others.')
+
+
+@pytest.mark.parametrize(
+    ("paths", "sentence"),
+    [
+        (["a/x.HEIC", "b/y.tif", "b/z.tif"], "3 pictures are in formats that are not read (.heic, .tif); convert them"),
+        (["b/more/y.NEF"], "1 picture is in a format that is not read (.nef); convert it"),
+        ([f"b/x{suffix}" for suffix in UNREAD_SUFFIXES], f"{len(UNREAD_SUFFIXES)} pictures are in formats that"),
+    ],
+)
+def test_formats_that_are_not_read(tmp_path: Path, paths: list[str], sentence: str) -> None:
+    write_flat_pictures(tmp_path, numbered({"a": 20, "b": 20}))
+    for path in paths:
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_bytes(b"")
+    told: list[str] = []
+    load(f"folder:{tmp_path}", None, say=told.append)
+    assert told[0].startswith(f"Warning: {sentence}")
+    assert told[0].endswith(" to JPEG or PNG.")
 
 
 def test_links_are_followed_and_circles_end(tmp_path: Path) -> None:
@@ -118,6 +154,13 @@ def with_an_empty_class(folder: Path) -> None:
     (folder / "c").mkdir()
 
 
+def with_a_class_to_convert(folder: Path) -> None:
+    write_flat_pictures(folder, numbered({"a": 1, "b": 1}))
+    for name in ("a/0.dng", "c/0.HEIC", "c/1.tif"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(b"")
+
+
 def with_an_empty_test(folder: Path) -> None:
     write_flat_pictures(folder, numbered({"train/a": 1, "train/b": 1}))
     (folder / "test" / "a").mkdir(parents=True)
@@ -144,6 +187,11 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
         with_an_empty_class,
         r'holds no picture \(\.jpg, .*\) of "c"; add some, or remove the folder\.$',
     ),
+    "a class in other formats": (
+        with_a_class_to_convert,
+        r'holds pictures of "c" only in formats that are not read \(\.heic, \.tif\); convert them to JPEG or PNG, or '
+        r"remove the folder\.$",
+    ),
     "a class to test alone": (
         lambda folder: write_flat_pictures(folder, numbered(TWO | {"test/cow": 1})),
         r'set/test has "cow", of which there are no pictures to train on; add some, or remove the folder\.$',
@@ -167,6 +215,10 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     "a name with a line end": (
         lambda folder: write_flat_pictures(folder, ["a\nb/0.png", "c/0.png"]),
         r"The name of the folder .*a\\nb holds a control character; rename it\.$",
+    ),
+    "a name that turns the text around": (
+        lambda folder: write_flat_pictures(folder, ["a\u202eb/0.png", "c/0.png"]),
+        r"The name of the folder .*a\\u202eb holds a control character; rename it\.$",
     ),
     "a name that is no UTF-8": (not_utf8, r"The name of the folder .*caf\\udce9 is not UTF-8; rename it\.$"),
 }

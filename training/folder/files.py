@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -12,9 +12,18 @@ from typing import NamedTuple
 from training.errors import UserError
 from training.folder.names import shown
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")  # in either case
+# In either case.
+SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp")
+UNREAD_SUFFIXES = (
+    *(".heic", ".heif", ".hif", ".avif", ".tif", ".tiff", ".jxl", ".jp2", ".svg"),
+    *(".dng", ".cr2", ".cr3", ".crw", ".nef", ".nrw", ".arw", ".sr2", ".raf", ".orf", ".rw2", ".pef", ".srw"),  # raw
+)
 
-_LITTER = {"__MACOSX", "Thumbs.db", "desktop.ini", "lost+found"}  # what systems leave behind; others begin with a dot
+# What systems leave behind; others begin with a dot.
+_LITTER = {
+    *("__MACOSX", "Thumbs.db", "desktop.ini", "lost+found"),
+    *("@eaDir", "$RECYCLE.BIN", "System Volume Information"),
+}
 
 _READABLE = 0o444  # by everybody, which saves asking
 
@@ -35,13 +44,20 @@ class Files:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.passed_over: list[str] = []
-        """Paths below the folder: what has been met that is neither hidden nor a picture of a class."""
+        """Paths below the folder: what has been met that is neither hidden nor a picture of a class. Hidden folders in
+        which there are pictures are among them, with a slash at the end: a class's name may begin with a dot.
+        """
+        self.unread: dict[str, int] = {}
+        """Paths below the folder, and labels: pictures of a class in formats that are not read."""
 
     def folders(self, place: Path) -> dict[str, Path]:
         """The folders in `place`, by their names; files there are passed over."""
         found = {}
         for entry in _entries(place):
-            if _is_folder(entry):
+            if _is_hidden(entry):
+                if _is_folder(entry) and _holds_pictures(entry.path):
+                    self.passed_over.append(f"{self._below(entry.path)}/")
+            elif _is_folder(entry):
                 found[entry.name] = Path(entry.path)
             else:
                 self.passed_over.append(self._below(entry.path))
@@ -58,10 +74,14 @@ class Files:
                 continue
             seen.add(identity)
             for entry in _entries(path):
+                if _is_hidden(entry):
+                    continue
                 if _is_folder(entry):
                     ahead.append(entry.path)
                 elif picture := self._picture(entry, label):
                     found.append(picture)
+                elif entry.name.lower().endswith(UNREAD_SUFFIXES):
+                    self.unread[self._below(entry.path)] = label
                 else:
                     self.passed_over.append(self._below(entry.path))
         return found
@@ -83,8 +103,23 @@ class Files:
         return path[len(os.path.join(self.folder, "")) :]
 
 
+def suffixes(paths: Iterable[str]) -> str:
+    """Those of the paths, each once: ".heic, .tif"."""
+    return ", ".join(sorted({os.path.splitext(path)[1].lower() for path in paths}))
+
+
 def has_folders(place: Path) -> bool:
-    return any(_is_folder(entry) for entry in _entries(place))
+    return any(_is_folder(entry) and not _is_hidden(entry) for entry in _entries(place))
+
+
+def _holds_pictures(place: str) -> bool:
+    """Not where it cannot be looked into: it is hidden."""
+    names = (name for _, _, files in os.walk(place) for name in files)
+    return any(name.lower().endswith(SUFFIXES + UNREAD_SUFFIXES) for name in names)
+
+
+def _is_hidden(entry: os.DirEntry[str]) -> bool:
+    return entry.name.startswith(".")
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -97,8 +132,8 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 def _entries(place: str | Path) -> list[os.DirEntry[str]]:
     """By name."""
     with _refusals(place), os.scandir(place) as entries:
-        visible = [entry for entry in entries if not entry.name.startswith(".") and entry.name not in _LITTER]
-    return sorted(visible, key=lambda entry: entry.name)
+        kept = [entry for entry in entries if entry.name not in _LITTER]
+    return sorted(kept, key=lambda entry: entry.name)
 
 
 def _identity(place: str) -> tuple[int, int]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from training.choices import LEAST_CLASSES, MOST_CLASSES
 from training.errors import UserError
-from training.folder.files import SUFFIXES, Files, PictureFile, has_folders
+from training.folder.files import SUFFIXES, Files, PictureFile, has_folders, suffixes
 from training.folder.names import class_name, listed, shown
 
 TRAIN, TEST = "train", "test"  # in either case
@@ -26,7 +26,9 @@ class Listing:
     test: list[PictureFile] | None
     """None where the folder does not say which pictures are for testing."""
     passed_over: list[str]
-    """Paths of files, and of folders of files, that are neither pictures of a class nor hidden."""
+    """Paths of files, and of folders (with a slash at the end), that are no pictures of a class; see files.py."""
+    unread: list[str]
+    """Paths of pictures of a class in formats that are not read."""
 
 
 def list_pictures(folder: Path) -> Listing:
@@ -38,13 +40,13 @@ def list_pictures(folder: Path) -> Listing:
     train, test = _half(folders, TRAIN), _half(folders, TEST)
     if train is None and test is None:
         files.passed_over.clear()  # they are met again
-        return Listing(folder, *_training_pictures(files, folder), None, files.passed_over)
+        return Listing(folder, *_training_pictures(files, folder), None, files.passed_over, list(files.unread))
     if train is None:
         raise UserError(f"{shown(str(folder))} has {TEST}/ and no {TRAIN}/; expected {LAYOUT}.")
     files.passed_over += [f"{name}/" for name, path in folders.items() if path not in (train, test)]
     class_names, pictures = _training_pictures(files, train)
     test_pictures = _test_pictures(files, test, class_names) if test else None
-    return Listing(folder, class_names, pictures, test_pictures, files.passed_over)
+    return Listing(folder, class_names, pictures, test_pictures, files.passed_over, list(files.unread))
 
 
 def _half(folders: dict[str, Path], wanted: str) -> Path | None:
@@ -64,13 +66,25 @@ def _training_pictures(files: Files, place: Path) -> tuple[tuple[str, ...], list
             f"({listed(list(folders), 3)}) where {LEAST_CLASSES} to {MOST_CLASSES:,} are expected: {LAYOUT}."
         )
     by_class = [files.pictures(path, label) for label, path in enumerate(folders.values())]
-    empty = [name for name, pictures in zip(folders, by_class, strict=True) if not pictures]
+    empty = [label for label, pictures in enumerate(by_class) if not pictures]
     if empty:
-        raise UserError(
-            f"{shown(str(place))} holds no picture ({', '.join(SUFFIXES)}) of {listed(empty)}; add some, or remove "
-            f"the folder{'s' if len(empty) > 1 else ''}."
-        )
+        raise _without_pictures(place, list(folders), empty, files.unread)
     return tuple(folders), [picture for pictures in by_class for picture in pictures]
+
+
+def _without_pictures(place: Path, class_names: list[str], empty: list[int], unread: dict[str, int]) -> UserError:
+    """`unread`: paths to labels. Classes that hold what can be converted come before those that hold nothing."""
+    found = {path: label for path, label in unread.items() if label in empty}
+    named = [class_names[label] for label in (sorted(set(found.values())) or empty)]
+    remove = f"remove the folder{'s' if len(named) > 1 else ''}"
+    if found:
+        return UserError(
+            f"{shown(str(place))} holds pictures of {listed(named)} only in formats that are not read "
+            f"({suffixes(found)}); convert them to JPEG or PNG, or {remove}."
+        )
+    return UserError(
+        f"{shown(str(place))} holds no picture ({', '.join(SUFFIXES)}) of {listed(named)}; add some, or {remove}."
+    )
 
 
 def _test_pictures(files: Files, place: Path, class_names: tuple[str, ...]) -> list[PictureFile]:

@@ -20,7 +20,7 @@ from training.errors import UserError
 from training.folder.broken import Broken, described, most_broken, too_many, write_list
 from training.folder.cache import Cached, Facts, FolderCache
 from training.folder.decoding import decode_into
-from training.folder.files import PictureFile
+from training.folder.files import PictureFile, suffixes
 from training.folder.listing import Listing, list_pictures
 from training.folder.names import dataset_name, listed, shown
 from training.folder.picture import RULE_VERSION
@@ -39,8 +39,8 @@ def read(folder: Path, side: int, test_share: float, say: Say | None) -> Dataset
     """
     tell = say or _nobody
     listing = list_pictures(folder)
-    if listing.passed_over:
-        tell(f"Passed over, as no pictures of a class: {listed(listing.passed_over, 3)}.")
+    for sentence in _left_aside(listing):
+        tell(sentence)
     halves = divided(listing, test_share)
     pictures = [*halves.train, *halves.test]
 
@@ -68,6 +68,16 @@ def read(folder: Path, side: int, test_share: float, say: Say | None) -> Dataset
 
 def _nobody(_sentence: str) -> None:
     pass
+
+
+def _left_aside(listing: Listing) -> Iterator[str]:
+    if listing.passed_over:
+        folders_first = sorted(listing.passed_over, key=lambda path: not path.endswith("/"))
+        yield f"Passed over, as no pictures of a class: {listed(folders_first, 3)}."
+    if listing.unread:
+        count, kinds = len(listing.unread), shown(suffixes(listing.unread))
+        are = "pictures are in formats that are" if count > 1 else "picture is in a format that is"
+        yield f"Warning: {count:,} {are} not read ({kinds}); convert {'them' if count > 1 else 'it'} to JPEG or PNG."
 
 
 def _fingerprint(halves: Halves, side: int) -> str:
