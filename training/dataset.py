@@ -55,3 +55,6 @@ class Dataset:
     class_names: tuple[str, ...]
     train: Split
     test: Split
+
+    test_share: float | None = None
+    """How many of all pictures were put into `test`, where they did not come divided."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 from training import cifar10, download, synthetic
 from training.choices import DATA, DATASETS, DEFAULT_TEST_SHARE, FOLDER
@@ -24,16 +25,19 @@ def load(
     image_size: int = Recipe.image_size,
     test_share: float | None = None,
     say: Say | None = announce,
+    default_share: float = DEFAULT_TEST_SHARE,
 ) -> Dataset:
     """The data set called `name`, one of `DATASETS`, or the folder that is called "folder:PATH".
 
     `data_dir` says where CIFAR-10 is (see `cifar10.directory` for what None means); the others have no use for it.
-    `image_size` (pixels a side), `test_share` (None: the default) and `say` are for folders; see `folder.reading.read`.
+    `image_size` (pixels a side), `test_share` (None: nobody has asked for one), `say` and `default_share` are for
+    folders; see `folder.reading.read`.
 
-    Raises UserError if the name is unknown, the files are missing or damaged, or the pictures have another size.
+    Raises UserError if the name is unknown, the files are missing or damaged, or the pictures have another size, or if
+    a `test_share` is asked for where the data set itself says which pictures are for testing.
     """
     if is_folder(name):
-        return reading.read(_path(name), image_size, DEFAULT_TEST_SHARE if test_share is None else test_share, say)
+        return reading.read(_path(name), image_size, test_share, default_share, say)
     if name not in DATASETS:
         raise UserError(f"There is no data set called {name!r}; choose one of: {DATA}.")
     if test_share is not None:
@@ -69,7 +73,7 @@ def of_run(run_dir: RunDirectory, data: str | None, data_dir: Path | None) -> Da
             f"say where to: --data {FOLDER}PATH"
         )
     image_size = recipe.get("image_size", Recipe.image_size)
-    dataset = load(name, fetched(name, data_dir), image_size, description.get("test_share"))
+    dataset = load(name, fetched(name, data_dir), image_size, default_share=share_of(description))
     classes = description.get("class_names", dataset.class_names)
     if tuple(classes) != dataset.class_names:
         other = sorted(set(classes) ^ set(dataset.class_names))
@@ -86,10 +90,16 @@ def of_run(run_dir: RunDirectory, data: str | None, data_dir: Path | None) -> Da
     return dataset
 
 
-def describe(name: str, dataset: Dataset) -> None:
-    """Prints what is in a folder, and what to expect of it."""
+def share_of(description: dict[str, Any]) -> float:
+    """How many of a folder's pictures a run keeps for testing where the folder does not say it, by its recipe.json."""
+    share = description.get("test_share")
+    return DEFAULT_TEST_SHARE if share is None else float(share)
+
+
+def describe(name: str, dataset: Dataset, recipe: Recipe | None = None) -> None:
+    """Prints what is in a folder, and what to expect of it, with the recipe that it is trained with, if any."""
     if is_folder(name):
-        for sentence in sentences(dataset):
+        for sentence in sentences(dataset, recipe):
             announce(sentence)
 
 

@@ -63,7 +63,7 @@ def _train(args: argparse.Namespace, world: World) -> None:
         description = _description(settings, dataset, devices, world, args, before)
         world.on_main(lambda: run_dir.describe(description))
         if world.is_main:
-            named_datasets.describe(description["dataset"], dataset)
+            named_datasets.describe(description["dataset"], dataset, settings.recipe)
             print(
                 f"Training recipe {settings.recipe.name} on {dataset.name} for {settings.recipe.steps} steps, "
                 f"from step {run.step.updates_done}, in {settings.precision} on {devices}, into {run_dir.path}.",
@@ -98,22 +98,20 @@ def _settings_and_data(
 
 def _data(args: argparse.Namespace, before: dict[str, Any] | None, image_size: int, world: World) -> Dataset:
     """Rank 0 reads it first: it alone speaks, and what it leaves in a folder's cache the others find there."""
-    name, share = _source(args, before)
+    name = _data_name(args, before)
+    share = named_datasets.share_of(before or {})
     found: list[Dataset] = []
 
     def load(say: Say | None) -> Dataset:
-        return named_datasets.load(name, named_datasets.fetched(name, args.data_dir), image_size, share, say)
+        data_dir = named_datasets.fetched(name, args.data_dir)
+        return named_datasets.load(name, data_dir, image_size, args.test_share, say, share)
 
     world.on_main(lambda: found.append(load(announce)))
     return world.on_each(lambda: found[0] if found else load(None))
 
 
-def _source(args: argparse.Namespace, before: dict[str, Any] | None) -> tuple[str, float | None]:
-    """The data set's name, and of a folder the share of its pictures that are for testing."""
-    name: str = _given(args.data, before, "dataset", choices.DEFAULT_DATASET)
-    if not named_datasets.is_folder(name):
-        return name, args.test_share
-    return name, _given(args.test_share, before, "test_share", choices.DEFAULT_TEST_SHARE)
+def _data_name(args: argparse.Namespace, before: dict[str, Any] | None) -> str:
+    return str(_given(args.data, before, "dataset", choices.DEFAULT_DATASET))
 
 
 def _open(run_dir: RunDirectory, args: argparse.Namespace, restarted: bool) -> tuple[bool, dict[str, Any] | None]:
@@ -166,12 +164,11 @@ def _description(
     before: dict[str, Any] | None,
 ) -> dict[str, Any]:
     """The content of recipe.json."""
-    data, test_share = _source(args, before)
     return {
         "recipe": settings.recipe.as_dict(),
         "seed": settings.seed,
-        "dataset": data,
-        "test_share": test_share,
+        "dataset": _data_name(args, before),
+        "test_share": dataset.test_share,
         "class_names": list(dataset.class_names),
         "training_pictures": len(dataset.train),
         "training_data_sha256": dataset.train.sha256(),

@@ -58,7 +58,7 @@ def test_told_what_is_in_the_folder(trained: tuple[Path, Finished]) -> None:
 def test_remembered_with_its_place(trained: tuple[Path, Finished], flowers: Path) -> None:
     described = json.loads((trained[0] / "recipe.json").read_bytes())
     assert described["dataset"] == f"folder:{flowers}"
-    assert (described["test_share"], described["training_pictures"]) == (0.2, TRAIN)
+    assert (described["test_share"], described["training_pictures"]) == (None, TRAIN)
     assert described["class_names"] == sorted(ODD_NAMES)
 
 

@@ -5,21 +5,24 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import pytest
 import torch
 from PIL import Image
 
 from tests.training.picture_folders import numbered, write_flat_pictures
+from tests.training.processes import StartCommand
 from training.dataset import Dataset, Split
 from training.folder.balance import sentences
 from training.named_datasets import load
+from training.recipe import RECIPES, Recipe
 
 
-def told(train: dict[str, int], test: dict[str, int]) -> list[str]:
+def told(train: dict[str, int], test: dict[str, int], recipe: Recipe | None = None) -> list[str]:
     def split(counts: dict[str, int]) -> Split:
         labels = [label for label, name in enumerate(train) for _ in range(counts.get(name, 0))]
         return Split(torch.zeros(len(labels), 3, 64, 64, dtype=torch.uint8), torch.tensor(labels))
 
-    return list(sentences(Dataset("mine", tuple(train), split(train), split(test))))
+    return list(sentences(Dataset("mine", tuple(train), split(train), split(test)), recipe))
 
 
 def test_as_many_of_each() -> None:
@@ -46,6 +49,25 @@ def test_few_are_named() -> None:
         '"class 5" and 4 others.'
     )
     assert untested.startswith('Warning: 9 classes have no test picture, so no accuracy of their own: "class 1", ')
+
+
+@pytest.mark.parametrize(
+    ("recipe", "steps", "times"), [("tutorial", 60_000, "38,400"), ("tutorial", 1_562, None), ("fast", 60_000, None)]
+)
+def test_a_recipe_that_goes_through_them_thousands_of_times(recipe: str, steps: int, times: str | None) -> None:
+    found = told({"a": 100, "b": 100}, {"a": 20, "b": 20}, RECIPES[recipe].with_changes(steps=steps))[2:]
+    assert found == (
+        [f"60,000 steps are {times} times through the 200 training pictures; --recipe fast fits itself to them."]
+        if times
+        else []
+    )
+
+
+def test_told_before_it_trains(start: StartCommand, tmp_path: Path) -> None:
+    folder = write_flat_pictures(tmp_path / "set", numbered({"train/a": 4, "train/b": 4, "test/a": 1}))
+    command = start("train", "--data", f"folder:{folder}", "--batch-size", 8, "--run-dir", tmp_path / "run")
+    command.wait_for_output("60,000 steps are 60,000 times through the 8 training pictures; --recipe fast fits")
+    command.kill()
 
 
 def test_pictures_that_are_in_both_halves(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.training.picture_folders import numbered, write_flat_pictures
+from training.errors import UserError
 from training.folder.listing import list_pictures
 from training.folder.split import divided
 
@@ -61,6 +62,12 @@ def test_a_decomposed_name_is_the_same_name(folder: Path, tmp_path: Path) -> Non
 def test_classes_are_mixed(folder: Path) -> None:
     for half in divided(list_pictures(folder), SHARE):
         assert len({picture.label for picture in half[:20]}) == 3
+
+
+def test_a_small_share_is_told_as_it_is(tmp_path: Path) -> None:
+    listing = list_pictures(write_flat_pictures(tmp_path, numbered({"a": 4, "b": 4}), (1, 1)))
+    with pytest.raises(UserError, match=r"^0\.4% of the 8 pictures in "):
+        divided(listing, 0.004)
 
 
 @pytest.mark.parametrize("share", [0.2, 0.999])

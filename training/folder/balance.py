@@ -9,13 +9,18 @@ from torch import Tensor
 
 from training.dataset import Dataset
 from training.folder.names import listed, shown
+from training.recipe import FAST, Recipe
 
 FEW = 10  # training pictures of a class
 MANY_TIMES = 10  # as many pictures of one class as of another
+OFTEN = 1_000  # times through all training pictures; the tutorial goes 154 times through CIFAR-10's
 
 
-def sentences(dataset: Dataset) -> Iterator[str]:
-    """The first tells of the set, those that begin with "Warning" of what may spoil the network."""
+def sentences(dataset: Dataset, recipe: Recipe | None = None) -> Iterator[str]:
+    """The first tells of the set, those that begin with "Warning" of what may spoil the network.
+
+    `recipe`: what it is going to be trained with.
+    """
     names = dataset.class_names
     train, test = (_counts(split.labels, len(names)) for split in (dataset.train, dataset.test))
     side = dataset.train.images.shape[-1]
@@ -41,6 +46,17 @@ def sentences(dataset: Dataset) -> Iterator[str]:
     if untested:
         own = "its own" if len(untested) == 1 else "their own"
         yield f"Warning: {_of_classes(untested)} no test picture, so no accuracy of {own}: {listed(untested)}."
+    if recipe and recipe.epochs is None:
+        yield from _repetition(recipe, sum(train))
+
+
+def _repetition(recipe: Recipe, pictures: int) -> Iterator[str]:
+    times = recipe.steps * recipe.batch_size / pictures
+    if times > OFTEN:
+        yield (
+            f"{recipe.steps:,} steps are {times:,.0f} times through the {pictures:,} training pictures; --recipe "
+            f"{FAST.name} fits itself to them."
+        )
 
 
 def _counts(labels: Tensor, classes: int) -> list[int]:

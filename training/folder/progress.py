@@ -13,7 +13,6 @@ from training.progress import can_draw
 
 SECONDS_BETWEEN_LINES = 10.0
 
-
 Say = Callable[[str], object]
 """What takes sentences for people."""
 

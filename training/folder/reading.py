@@ -21,27 +21,31 @@ from training.folder.broken import Broken, described, most_broken, too_many, wri
 from training.folder.cache import Cached, Facts, FolderCache
 from training.folder.decoding import decode_into
 from training.folder.files import PictureFile, suffixes
-from training.folder.listing import Listing, list_pictures
+from training.folder.listing import TEST, Listing, list_pictures
 from training.folder.names import dataset_name, listed, shown
 from training.folder.picture import RULE_VERSION
 from training.folder.progress import Say, decoding_progress
 from training.folder.split import Halves, divided
 
 
-def read(folder: Path, side: int, test_share: float, say: Say | None) -> Dataset:
+def read(folder: Path, side: int, test_share: float | None, default_share: float, say: Say | None) -> Dataset:
     """The pictures of `folder` (see listing.py for what it holds) as `side` x `side` pixels.
 
-    `test_share`: how many of them are for testing, where the folder does not say which; in (0, 1). `say` takes
-    sentences for people; without it nothing is told and no progress shown.
+    `test_share`: how many of them are for testing, in (0, 1), if a person has asked for that; else, where the folder
+    does not say which, `default_share` are. `say` takes sentences for people; without it nothing is told and no
+    progress shown.
 
-    Raises UserError where the folder is not as expected, where too many pictures are broken, or where the decoded ones
-    can't be kept.
+    Raises UserError where the folder is not as expected or says itself what was asked for, where too many pictures are
+    broken, or where the decoded ones can't be kept.
     """
     tell = say or _nobody
     listing = list_pictures(folder)
+    if listing.test is not None and test_share is not None:
+        raise UserError(f"{shown(str(folder))} says in {TEST}/ which pictures are for testing; leave --test-share out.")
     for sentence in _left_aside(listing):
         tell(sentence)
-    halves = divided(listing, test_share)
+    share = default_share if test_share is None else test_share
+    halves = divided(listing, share)
     pictures = [*halves.train, *halves.test]
 
     def write(file: IO[bytes], list_path: Path) -> Broken:
@@ -63,7 +67,8 @@ def read(folder: Path, side: int, test_share: float, say: Say | None) -> Dataset
     for line in _told(pictures, cached):
         tell(line)
     train, test = _splits(cached.images, halves, cached.broken, cached.facts)
-    return Dataset(dataset_name(folder.name), listing.class_names, train, test)
+    chosen = share if listing.test is None else None
+    return Dataset(dataset_name(folder.name), listing.class_names, train, test, chosen)
 
 
 def _nobody(_sentence: str) -> None:

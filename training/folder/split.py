@@ -45,8 +45,8 @@ def divided(listing: Listing, test_share: float) -> Halves:
     test = [picture for picture in test if last.get(picture.label) != picture]
     if not test:
         raise UserError(
-            f"{test_share:.0%} of the {len(train):,} pictures in {shown(str(listing.folder))} leave none to test with; "
-            "add pictures, or give a larger --test-share."
+            f"{100 * test_share:.3g}% of the {len(train):,} pictures in {shown(str(listing.folder))} leave none to "
+            "test with; add pictures, or give a larger --test-share."
         )
     return Halves(train, test)
 
