@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from rich.cells import cell_len, set_cell_size
 
 from training.accuracy import Accuracy, measure
 from training.checkpoint import Checkpoint
@@ -46,9 +47,9 @@ class Evaluation:
 
     def table(self) -> str:
         """One line a class."""
-        width = max(len(name) for name in self.class_names)
+        width = max(map(cell_len, self.class_names))
         rows = self.accuracy.per_class(self.class_names).items()
-        return "\n".join(f"  {name:<{width}}  {accuracy:.4f}" for name, accuracy in rows)
+        return "\n".join(f"  {set_cell_size(name, width)}  {accuracy:.4f}" for name, accuracy in rows)
 
 
 class Evaluator:

@@ -43,17 +43,21 @@ def load_to_resume(run_dir: RunDirectory, mine: dict[str, Any]) -> tuple[Checkpo
     differing = _differing(mine, newest[1]["identity"])
     if differing:
         raise UserError(
-            f"{run_dir.path} was trained with another {' and '.join(differing)}; resume it with the same, or "
-            "choose another --run-dir."
+            f"{run_dir.path} was trained with {' and '.join(differing)}; resume it with the same, train again with "
+            "--overwrite, or choose another --run-dir."
         )
     return newest
 
 
 def _differing(mine: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
     """Names what differs between two identities, of the recipe which part."""
-    names = [name for name in mine if mine[name] != theirs.get(name)]
     parts = [part for part, value in mine["recipe"].items() if value != theirs.get("recipe", {}).get(part)]
-    return [f"recipe ({', '.join(parts)})" if name == "recipe" else name for name in names]
+    told = {
+        "recipe": f"another recipe ({', '.join(parts)})",
+        "seed": "another seed",
+        "training data": "other training pictures",
+    }
+    return [phrase for name, phrase in told.items() if mine[name] != theirs.get(name)]
 
 
 def random_state(device: torch.device) -> dict[str, Any]:

@@ -135,7 +135,7 @@ def test_resumed_after_a_move(run: RunCommand, trained: tuple[Path, Finished], f
     assert "from step 5," in finished.output
     assert json.loads((run_dir / "recipe.json").read_bytes())["dataset"] == f"folder:{moved}"
     next((moved / "train" / "Élan").glob("*.png")).unlink()
-    assert "was trained with another training data;" in run(*resume).refusal()
+    assert "was trained with other training pictures;" in run(*resume).refusal()
 
 
 def test_ranks_decode_once_and_agree(run: RunCommand, cifar10: Dataset, tmp_path: Path) -> None:

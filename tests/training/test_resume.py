@@ -83,10 +83,10 @@ def copied(trained: Trained, tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("changes", "differing"),
     [
-        (["--batch-size", 16], "recipe (batch_size)"),
-        (["--learning-rate", 0.2], "recipe (learning_rate)"),
-        (["--seed", 4], "seed"),
-        (["--data", "synthetic", "--seed", 4], "seed and training data"),
+        (["--batch-size", 16], "another recipe (batch_size)"),
+        (["--learning-rate", 0.2], "another recipe (learning_rate)"),
+        (["--seed", 4], "another seed"),
+        (["--data", "synthetic", "--seed", 4], "another seed and other training pictures"),
     ],
 )
 def test_another_run_is_not_resumed(
@@ -95,7 +95,7 @@ def test_another_run_is_not_resumed(
     before = snapshot(copied)
     command = ["train", "--run-dir", copied, "--data-dir", cifar10_dir, "--resume", "--steps", 400, *changes]
     sentence = run(*command).refusal()
-    assert f"{copied} was trained with another {differing};" in sentence
+    assert f"{copied} was trained with {differing};" in sentence
     assert "choose another --run-dir" in sentence
     assert snapshot(copied) == before
 

@@ -28,6 +28,8 @@ ROW = 22.0  # user units for each class in a list of them
 SHOWN_CLASSES = 30  # more do not fit in such a list
 FAINT = 0.18  # opacity of what only helps to read
 
+_JOINERS = "\u200c\u200d"  # within Persian words, and emoji of several
+
 _STYLE: dict[Any, Any] = {
     "font.size": TEXT,
     "axes.labelsize": TEXT,
@@ -79,7 +81,7 @@ def grid(axes: Axes, axis: str) -> None:
 
 def shortened(name: str, columns: int = 18) -> str:
     """A name that fits beside an axis; wide characters count twice."""
-    name = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in name)
+    name = "".join(each if each.isprintable() or each in _JOINERS else "\N{REPLACEMENT CHARACTER}" for each in name)
     widths = [1 + (unicodedata.east_asian_width(character) in "WF") for character in name]
     if sum(widths) <= columns:
         return name
