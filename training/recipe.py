@@ -146,12 +146,12 @@ FAST = Recipe(
 ACCURATE = replace(
     FAST,
     name="accurate",
-    steps=1800,
-    epochs=36,
+    steps=2000,
+    epochs=40,
     batch_size=1000,
-    network=WhitenedNetwork(widths=(128, 384, 512), depth=3),
+    network=WhitenedNetwork(widths=(128, 512, 512), depth=3),
     distortions=replace(FAST.distortions, translate=4 / 32, cutout=12 / 32),
-    learning_rate=0.12,
+    learning_rate=0.12,  # in a network a quarter as wide, 8 epochs: 85.3 %, and 83.9 % with 0.24
 )
 
 RECIPES = {recipe.name: recipe for recipe in (Recipe(), FAST, ACCURATE)}
