@@ -46,7 +46,7 @@ def test_normalization_stays_in_bfloat16_on_a_gpu() -> None:
             y = LocalResponseNorm(64)(x)
         finally:
             torch.set_autocast_enabled("cuda", False)
-    assert {saved.dtype for saved in y.grad_fn.saved_tensors} == {torch.bfloat16}  # type: ignore[union-attr]
+    assert {saved.dtype for saved in y.grad_fn.saved_tensors} == {torch.bfloat16}
 
 
 def test_the_seed_alone_decides_the_initial_weights() -> None:
