@@ -19,7 +19,6 @@ from training.choices import FOLDER
 from training.dataset import Dataset
 from training.errors import UserError
 from training.named_datasets import load
-from training.recipe import RECIPES
 
 TRAIN, TEST = 5 * 12 + 1, 5 * 6
 SMALL = ["--steps", 5, "--batch-size", 8, "--seed", 3, "--precision", "fp32"]
@@ -170,10 +169,9 @@ def test_fetched_at_another_size(run: RunCommand, flowers: Path, tmp_path: Path)
         assert picture.size == (64, 64)
 
 
-@pytest.mark.parametrize("recipe", [name for name, recipe in sorted(RECIPES.items()) if recipe.resizable])
-def test_trained_and_published_at_another_size(run: RunCommand, flowers: Path, tmp_path: Path, recipe: str) -> None:
+def test_trained_and_published_at_another_size(run: RunCommand, flowers: Path, tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
-    asked = ["--data", f"folder:{flowers}", "--recipe", recipe, "--image-size", 40, *SMALL, "--no-report"]
+    asked = ["--data", f"folder:{flowers}", "--recipe", "fast", "--image-size", 40, *SMALL, "--no-report"]
     finished = run("train", *asked, "--run-dir", run_dir)
     assert finished.status == 0, finished.errors
     assert json.loads((run_dir / "recipe.json").read_bytes())["recipe"]["image_size"] == 40
