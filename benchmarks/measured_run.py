@@ -15,6 +15,7 @@ from benchmarks.log_lines import Interval
 from training.errors import UserError
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+TRAINING = ("-m", "training", "train", "--no-report")  # what Python is told; the report comes after all that is timed
 
 
 def seconds_per_step(command: Sequence[str], warm_up: int, variables: Mapping[str, str] | None = None) -> float:

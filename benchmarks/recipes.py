@@ -29,7 +29,7 @@ import torch
 from benchmarks import machine, seeds
 from benchmarks.airbench_package import REQUIREMENT, airbench_folder, version
 from benchmarks.flags import run, some_of
-from benchmarks.measured_run import output
+from benchmarks.measured_run import TRAINING, output
 from benchmarks.outcome import Outcome, of_run
 from benchmarks.outcome_table import table
 from benchmarks.seeds import Conditions, Program
@@ -41,7 +41,7 @@ PROGRAMS = ("ours", "airbench")
 GOALS = ("93", "94", "95", "96")  # percent: airbench's four programs
 GOAL_OF = {"accurate": "96"}  # which of them a recipe is after, if not
 DEFAULT_GOAL = "94"
-QUIETLY = ("--no-report", "--summaries=off", "--eval-every=0")
+QUIETLY = ("--summaries=off", "--eval-every=0")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -79,7 +79,7 @@ def measure(args: argparse.Namespace) -> None:
 
 def _ours(args: argparse.Namespace, conditions: Conditions) -> Program:
     flags = [f"--recipe={args.recipe}", f"--precision={conditions.precision}", *QUIETLY, *_steps(args)]
-    command = [sys.executable, "-m", "training", "train", *flags, *conditions.pictures_flags]
+    command = [sys.executable, *TRAINING, *flags, *conditions.pictures_flags]
 
     def train(seed: int) -> Outcome:
         with TemporaryDirectory(prefix="recipes-") as directory:

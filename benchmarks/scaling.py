@@ -23,7 +23,7 @@ import torch
 
 from benchmarks import machine
 from benchmarks.flags import add_flags, given_to_training, length, positive, run
-from benchmarks.measured_run import seconds_per_step
+from benchmarks.measured_run import TRAINING, seconds_per_step
 from benchmarks.spread import spread
 from training.errors import UserError
 
@@ -92,7 +92,7 @@ def _seconds_per_step(size: Size, given: Sequence[str], warm_up: int) -> float:
     variables = {"OMP_NUM_THREADS": str(size.threads)} if size.threads else {}
     with TemporaryDirectory(prefix="scaling-") as directory:
         where = f"--run-dir={Path(directory) / 'run'}"
-        command = [sys.executable, *launcher, "-m", "training", "train", *given, where]
+        command = [sys.executable, *launcher, *TRAINING, *given, where]
         return seconds_per_step(command, warm_up, variables)
 
 

@@ -22,7 +22,7 @@ from tempfile import TemporaryDirectory
 from benchmarks import log_lines, machine
 from benchmarks.flags import add_data_dir, given_to_training, length, positive, run
 from benchmarks.log_lines import Interval
-from benchmarks.measured_run import intervals
+from benchmarks.measured_run import TRAINING, intervals
 from benchmarks.spread import spread
 from training.choices import SUMMARIES
 from training.summaries import EVERY
@@ -82,7 +82,7 @@ def _intervals(summaries: str, given: Sequence[str]) -> list[Interval]:
     with TemporaryDirectory(prefix="summaries-") as directory:
         seldom = ["--eval-every=0", "--checkpoint-every=0"]
         where = [f"--run-dir={Path(directory) / 'run'}", f"--summaries={summaries}"]
-        return intervals([sys.executable, "-m", "training", "train", *given, *seldom, *where], BEGIN)
+        return intervals([sys.executable, *TRAINING, *given, *seldom, *where], BEGIN)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from tempfile import TemporaryDirectory
 
 from benchmarks import machine
 from benchmarks.flags import add_flags, given_to_training, length, run, some_of
-from benchmarks.measured_run import seconds_per_step
+from benchmarks.measured_run import TRAINING, seconds_per_step
 from benchmarks.spread import spread
 from benchmarks.tensorflow_environment import tensorflow_python, version
 from training.errors import UserError
@@ -88,7 +88,7 @@ def _ours(precision: str) -> Program:
     def run(given: Sequence[str], warm_up: int) -> float:
         with TemporaryDirectory(prefix="train-step-") as directory:
             where = f"--run-dir={Path(directory) / 'run'}"
-            command = [sys.executable, "-m", "training", "train", *given, where, f"--precision={precision}"]
+            command = [sys.executable, *TRAINING, *given, where, f"--precision={precision}"]
             return seconds_per_step(command, warm_up)
 
     return run

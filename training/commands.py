@@ -51,12 +51,12 @@ def export_bundle(args: argparse.Namespace) -> None:
 
     run_dir = RunDirectory(args.run_dir)
     dataset = named_datasets.of_run(run_dir, args.data, args.data_dir)
-    name = dataset.name if args.name is None else args.name
+    name = args.name
     if name in choices.DATASETS and name != dataset.name:
         raise UserError(
             f"{name} is for models trained on {name} and this run was trained on {dataset.name}; choose another --name."
         )
-    for sentence in export(run_dir, dataset, args.models_dir, args.name, args.quantize):
+    for sentence in export(run_dir, dataset, args.models_dir, name, args.quantize):
         print(sentence, flush=True)
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 
@@ -33,8 +34,10 @@ class Split:
         higher first. For CIFAR-10 this is therefore the sum of the split's files, one after another:
         `cat data_batch_?.bin | sha256sum`.
         """
-        if self.known_sha256 is not None:
-            return self.known_sha256
+        return self.known_sha256 or self._computed_sha256
+
+    @cached_property
+    def _computed_sha256(self) -> str:
         digest = hashlib.sha256()
         label_bytes = 2 if bool((self.labels >= _LABELS_IN_A_BYTE).any()) else 1
         at_once = max(1, _BYTES_HASHED_AT_ONCE // math.prod(self.images.shape[1:]))

@@ -167,6 +167,8 @@ def test_recipe_and_sessions(page: Page) -> None:
     assert rows["distortions.contrast"] == ["0.2, 1.8"]
     assert rows["network.softmax_linear"] == [repr(1 / 192)]
     assert rows["learning_rate"] == ["0.03"]
+    assert rows["groups.local3.weight_decay"] == ["0.004"]
+    assert rows["groups.others.schedule.epochs"] == ["350.0"]
     assert rows["seed"] == ["3"]
     assert rows["torch"] == ["2.15.0"]
     sessions = page.section("Recipe").all("table")[-1].rows()[1:]

@@ -110,6 +110,17 @@ def test_one_record_and_no_evaluation(copied: Path, thousand: Dataset) -> None:
     assert len(page.section("Training").all("svg")) == 3
 
 
+def test_a_learning_rate_that_always_moves_is_told_without_marks(copied: Path, thousand: Dataset) -> None:
+    records = list(map(json.loads, (copied / "metrics.jsonl").read_text().splitlines()))
+    trained = [record for record in records if record["kind"] == "train"]
+    for rate, record in zip((0.24, 0.2, 0.16, 0.12, 0.08, 0.04), trained, strict=True):
+        record["learning_rate"] = rate
+    (copied / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    figure = Page(write_report(RunDirectory(copied), thousand, CPU)).figure("Loss")
+    assert "The learning rate moves from 0.24 to 0.04." in figure.text()
+    assert "0.12" not in [label.text() for label in figure.all("text")]  # as a dashed line would be called
+
+
 def test_a_run_that_has_not_come_to_its_end(copied: Path, thousand: Dataset) -> None:
     description = json.loads((copied / "recipe.json").read_bytes())
     description["recipe"]["steps"] = 60_000

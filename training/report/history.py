@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -68,14 +69,11 @@ class History:
         speeds = self.values("examples_per_sec")
         return median(speeds[np.isfinite(speeds)].tolist()) if np.isfinite(speeds).any() else None
 
-    def learning_rate_changes(self) -> list[tuple[int, float]]:
-        """(updates done, new rate), the first rate left out."""
-        pairs = zip(self.trained, self.trained[1:], strict=False)
-        return [
-            (after["step"], after["learning_rate"])
-            for before, after in pairs
-            if before.get("learning_rate") != after.get("learning_rate") is not None
-        ]
+    def learning_rates(self) -> list[tuple[int, float]]:
+        """(updates done, rate) of the first "train" record, and of those whose rate is not that of the one before."""
+        told = [(record["step"], record.get("learning_rate")) for record in self.trained]
+        known = [(step, float(rate)) for step, rate in told if rate is not None]
+        return known[:1] + [after for before, after in pairwise(known) if after[1] != before[1]]
 
     def last_time(self) -> str | None:
         """When the newest record was written, ISO 8601."""

@@ -8,13 +8,20 @@ from training.report.numbers import MISSING
 
 
 def flattened(values: dict[str, Any], prefix: str = "") -> dict[str, str]:
-    """{"a": {"b": [1, 2]}} -> {"a.b": "1, 2"}; floats in the shortest form that reads back as themselves."""
+    """{"a": {"b": [1, 2]}} -> {"a.b": "1, 2"}; floats in the shortest form that reads back as themselves.
+
+    A list of dicts takes the first value of each for its name: "groups.filters.momentum".
+    """
     flat: dict[str, str] = {}
     for key, value in values.items():
-        if isinstance(value, dict):
-            flat |= flattened(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = _text(value)
+        match value:
+            case dict():
+                flat |= flattened(value, f"{prefix}{key}.")
+            case [{**first}, *_] if first:
+                named = {str(name): dict(rest) for (_, name), *rest in map(dict.items, value)}
+                flat |= flattened(named, f"{prefix}{key}.")
+            case _:
+                flat[f"{prefix}{key}"] = _text(value)
     return flat
 
 

@@ -50,7 +50,8 @@ def _loss(history: History) -> Illustration:
     steps = history.steps()
     raw, averaged = history.values("losses", "total_loss"), history.values("averaged_losses", "total_loss")
     lines = [Curve(steps, raw, faint=True), Curve(steps, averaged)]
-    changes = history.learning_rate_changes()
+    rates = history.learning_rates()
+    changes = [] if _is_gradual(rates, history) else rates[1:]
     svg = curves(
         "loss",
         f"Line chart: the moving average of the total loss goes from {averaged[0]:.2f} to {averaged[-1]:.2f}.",
@@ -59,22 +60,30 @@ def _loss(history: History) -> Illustration:
         Axis("total loss", from_zero=True),
         marks=[(step, f"{rate:.3g}") for step, rate in changes],
     )
-    first_rate = history.trained[0].get("learning_rate")
-    rates = "" if first_rate is None else f" The learning rate is {first_rate:.3g}{_later_rates(changes)}."
     return Illustration(
         "Loss",
         svg,
-        f"The moving average ends at {averaged[-1]:.3f}.{rates}",
+        f"The moving average ends at {averaged[-1]:.3f}.{_rates(rates, changes)}",
         (Key(f"{BLUE}8c", "of a batch", "solid"), Key(BLUE, "moving average", "solid")),
     )
 
 
-def _later_rates(changes: list[tuple[int, float]]) -> str:
-    if not changes:
-        return " throughout"
-    step, rate = changes[-1]
-    times = _times(len(changes))
-    return f" at first and changes {times}, at the dashed lines; from step {count(step)} on it is {rate:.3g}"
+def _is_gradual(rates: list[tuple[int, float]], history: History) -> bool:
+    """Whether the learning rate moves all the time, not now and then."""
+    return len(rates) - 1 > len(history.trained) / 2
+
+
+def _rates(rates: list[tuple[int, float]], marked: list[tuple[int, float]]) -> str:
+    """A sentence on the learning rate, of whose changes `marked` are drawn."""
+    if not rates:
+        return ""
+    (_, first), (step, last) = rates[0], rates[-1]
+    if len(rates) == 1:
+        return f" The learning rate is {first:.3g} throughout."
+    if not marked:
+        return f" The learning rate moves from {first:.3g} to {last:.3g}."
+    changes = f"changes {_times(len(marked))}, at the dashed lines"
+    return f" The learning rate is {first:.3g} at first and {changes}; from step {count(step)} on it is {last:.3g}."
 
 
 def _times(number: int) -> str:
