@@ -3,8 +3,16 @@
 set -eu
 port=${PORT:-8000}
 
-echo "Training ${STEPS:-2000} steps. Of a full run, make run STEPS=60000, the tutorial reports about 86 % precision;"
-echo "README.md says what was measured, and how long it takes."
+# Now, not after the training.
+python -c 'import socket, sys; socket.create_server(("127.0.0.1", int(sys.argv[1])))' "$port" 2>/dev/null || {
+    echo "Port $port cannot be had; choose another, as in make run PORT=8001." >&2
+    exit 2
+}
+
+if [ "${RECIPE:-tutorial}" = tutorial ] && [ "${STEPS:-2000}" = 2000 ]; then
+    echo "Training 2,000 steps of the tutorial's 60,000 (make run STEPS=60000), which are a try. make run RECIPE=fast trains"
+    echo "a better network. README.md says what was measured, and how long it takes."
+fi
 . scripts/train.sh
 
 echo "What the network learned, in one page: $run_dir/report.html"

@@ -1,7 +1,8 @@
 #!/bin/sh
 # From nothing to a published bundle: get the data, train, evaluate, export. Run again, it goes on where it stopped.
 #
-#   STEPS       updates (2000)
+#   RECIPE      one of `python -m training train --help` (tutorial)
+#   STEPS       updates (2000 of the tutorial's, all of another recipe's)
 #   MODELS_DIR  where the bundle is published (models)
 #   RUNS_DIR    where runs are kept (runs)
 #   CIFAR10_DIR where the data is, or is to be (data)
@@ -10,7 +11,8 @@
 set -eu
 # Asked to stop, sh would leave at once; so it waits for python, which is asked too and saves a checkpoint.
 trap 'exit 143' TERM
-steps=${STEPS:-2000}
+recipe=${RECIPE:-tutorial}
+steps=${STEPS:-}
 models_dir=${MODELS_DIR:-models}
 
 data=cifar10
@@ -22,6 +24,11 @@ python -m training fetch || {
     echo "Going on with the built-in synthetic set. Its model is published as synthetic; whoever serves cifar10 still does."
 }
 run_dir=${RUNS_DIR:-runs}/$data
-python -m training train --data $data --steps "$steps" --run-dir "$run_dir" --resume
+if [ "$recipe" = tutorial ]; then
+    steps=${steps:-2000}
+else
+    run_dir=$run_dir-$recipe
+fi
+python -m training train --data $data --recipe "$recipe" ${steps:+--steps "$steps"} --run-dir "$run_dir" --resume
 python -m training eval --run-dir "$run_dir"
 python -m training export --run-dir "$run_dir" --models-dir "$models_dir"

@@ -184,6 +184,34 @@ def test_the_images_install_what_pyproject_names(extras: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("settings", "trained"),
+    [
+        ({}, "--data cifar10 --recipe tutorial --steps 2000 --run-dir runs/cifar10 --resume"),
+        ({"STEPS": "7"}, "--data cifar10 --recipe tutorial --steps 7 --run-dir runs/cifar10 --resume"),
+        ({"RECIPE": "fast", "STEPS": ""}, "--data cifar10 --recipe fast --run-dir runs/cifar10-fast --resume"),
+        (
+            {"RECIPE": "fast", "STEPS": "7"},
+            "--data cifar10 --recipe fast --steps 7 --run-dir runs/cifar10-fast --resume",
+        ),
+    ],
+)
+def test_the_trainers_command_trains_what_is_set(settings: dict[str, str], trained: str, tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.write_text('#!/bin/sh\necho "$@"\n')
+    python.chmod(0o755)
+    command = ["sh", str(REPOSITORY / "scripts" / "train.sh")]
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}"} | settings
+    done = subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True, text=True)
+    run_dir = trained.split("--run-dir ")[1].split()[0]
+    assert done.stdout.splitlines() == [
+        "-m training fetch",
+        f"-m training train {trained}",
+        f"-m training eval --run-dir {run_dir}",
+        f"-m training export --run-dir {run_dir} --models-dir models",
+    ]
+
+
+@pytest.mark.parametrize(
     ("sent", "statuses"),
     [(signal.SIGTERM, {143}), (signal.SIGINT, {130, -signal.SIGINT})],
     ids=["SIGTERM", "SIGINT"],

@@ -197,6 +197,16 @@ def test_make_run(
         assert cifar10 == {folder.name for folder in shipped_versions()}, "drawings published as cifar10"
 
 
+def test_make_run_finds_out_first_that_a_port_is_taken(copy: Path, port: int) -> None:
+    with socket.create_server(("127.0.0.1", port)):
+        installed = ["-o", ".venv/pip", "-o", ".venv/users"]
+        command = ["make", *installed, "run", f"PORT={port}"]
+        done = subprocess.run(command, cwd=copy, env=environment(), capture_output=True, text=True, timeout=SECONDS)
+    assert done.returncode == 2
+    assert f"Port {port} cannot be had; choose another, as in make run PORT=8001." in done.stderr.splitlines()
+    assert not (copy / "runs").exists()
+
+
 def test_serving_installs_and_predicts_without_torch(
     copy: Path, port: int, servers: list[subprocess.Popen[bytes]], tmp_path_factory: pytest.TempPathFactory
 ) -> None:

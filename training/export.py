@@ -24,6 +24,7 @@ from training.provenance import libraries, now
 from training.quantization import check_accuracy, description, to_int8
 from training.recipe import Recipe
 from training.run_directory import RunDirectory
+from training.temperature import calibrate
 from training.triton_config import write_triton_config
 
 CHECKED_BATCHES = (1, 3, 64)  # pictures; the number is free in the graph
@@ -58,13 +59,14 @@ def export(
         return
 
     yield f"Exporting the {'averaged weights' if network.recipe.ema_decay else 'weights'} of step {checkpoint.step}."
+    calibrate(network, dataset.test, cpu)
     model = ServedModel(network)
     graph = to_onnx(model, dataset.test.images.shape[-1])
     session = _session(with_metadata(graph, {}))
     _check_against_pytorch(session, model, dataset.test)
     accuracy = _measure(session, dataset, network.recipe)
     yield _told(accuracy, "through onnxruntime")
-    metadata: dict[str, str] = {}
+    metadata = {"temperature": str(network.temperature)} if network.recipe.calibrated else {}
     if quantize:
         weights = [f"network.{name}" for name in network.quantized_weights()]
         graph, in_float32 = to_int8(graph, dataset.train, weights), accuracy

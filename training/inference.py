@@ -14,12 +14,11 @@ from training.views import averaged_logits
 def logits_of_pictures(network: Network, images: Tensor) -> Tensor:
     """uint8 [N, 3, H, W] on the network's device -> float32 [N, classes]. The network is in evaluation mode.
 
-    They are divided by the recipe's temperature (Guo et al., On Calibration of Modern Neural Networks, 2017): classes
-    stay in their order, and probabilities become what shares of such answers are right.
+    They are divided by the network's temperature.
     """
     shades = central_crop(images, network.recipe.input_size).float()
     logits = averaged_logits(network, network.normalization(shades), network.recipe.test_time_views)
-    return logits / network.recipe.temperature
+    return logits / network.temperature
 
 
 def central_crop(images: Tensor, size: int) -> Tensor:

@@ -20,6 +20,7 @@ from torch import Tensor
 from training.dataset import Split
 from training.distortions import Draws, blanked, distorted_inputs, draw
 from training.distributed import World
+from training.errors import UserError
 from training.recipe import Recipe
 
 
@@ -61,7 +62,7 @@ class Loader:
     ) -> None:
         """Of the batches of the whole `world`, this loader makes its rank's part. `normalization` is the network's."""
         self.pictures = len(split)
-        self._images = split.images.to(device)
+        self._images = _moved(split.images, device)
         self._labels = split.labels.to(device)
         self._recipe = recipe
         self._normalization = normalization
@@ -119,3 +120,13 @@ class Loader:
         """Of an epoch, or of what is drawn once and for all."""
         words = np.random.SeedSequence([self._seed, *epoch]).generate_state(2, np.uint32)
         return torch.Generator().manual_seed(int(words[0]) << 32 | int(words[1]))
+
+
+def _moved(images: Tensor, device: torch.device) -> Tensor:
+    try:
+        return images.to(device)
+    except torch.OutOfMemoryError as error:
+        raise UserError(
+            f"The GPU has not enough free memory for the training pictures, {images.nbytes / 1e9:.1f} GB; choose a "
+            "smaller --image-size, or end what else uses it."
+        ) from error

@@ -23,6 +23,7 @@ class Network(nn.Module, ABC):
         super().__init__()
         self.recipe = recipe
         self.normalization = NORMALIZATIONS[recipe.normalization]()
+        self.temperature = 1.0  # by which logits are divided for probabilities; below 1 they are surer
 
     @abstractmethod
     def initialize(self, generator: torch.Generator, images: Tensor) -> Self:

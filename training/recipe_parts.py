@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True)
@@ -69,3 +69,11 @@ class ParameterGroup:
     momentum: float = 0.0  # Nesterov's
     weight_decay: float = 0.0  # times sum(w^2) / 2, added to the loss
     schedule: Staircase | Linear = field(default_factory=Staircase)
+
+    def fitted_to(self, batches: float, epochs: float) -> ParameterGroup:
+        """This group where batches are so many times as large, and there are so many times as many epochs."""
+        rate = self.learning_rate * batches if self.optimizer == "sgd" else self.learning_rate
+        schedule = self.schedule
+        if isinstance(schedule, Linear) and schedule.epochs is not None:
+            schedule = replace(schedule, epochs=schedule.epochs * epochs)
+        return replace(self, learning_rate=rate, schedule=schedule)

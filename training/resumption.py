@@ -11,7 +11,7 @@ from training.errors import UserError
 from training.recipe import Recipe
 from training.run_directory import RunDirectory
 
-STATE_FORMAT = 4  # of what a checkpoint holds
+STATE_FORMAT = 5  # of what a checkpoint holds
 
 
 def identity(recipe: Recipe, seed: int, fingerprint: str) -> dict[str, Any]:

@@ -182,6 +182,12 @@ def test_trained_and_published_at_another_size(run: RunCommand, flowers: Path, t
     )
     assert session.get_inputs()[0].shape[1:] == [40, 40, 3]
 
+    temperature = session.get_modelmeta().custom_metadata_map["temperature"]
+    assert 0 < float(temperature) != 1
+    finished = run("report", run_dir)
+    assert finished.status == 0, finished.errors
+    assert f'divided by <data value="{temperature}">' in (run_dir / "report.html").read_text()
+
 
 def test_a_label_is_that_of_the_files_folder(tmp_path: Path) -> None:
     colors = {"red": (250, 0, 0), "green": (0, 250, 0), "blue": (0, 0, 250)}

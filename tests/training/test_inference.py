@@ -1,7 +1,5 @@
 """From pictures to logits: what the recipe does to them after the network."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 
@@ -16,14 +14,12 @@ from training.recipe import RECIPES, Recipe
 def test_a_temperature_makes_probabilities_surer_and_keeps_the_order(cifar10: Dataset, name: str) -> None:
     images = cifar10.test.images[:50]
 
-    def network(recipe: Recipe) -> Network:
+    def network(recipe: Recipe, temperature: float) -> Network:
         fresh = make_network(recipe, 10)
+        fresh.temperature = temperature
         return fresh.initialize(torch.Generator().manual_seed(0), cifar10.train.images[:500]).eval()
 
     with torch.inference_mode():
-        cold, warm = (
-            logits_of_pictures(network(replace(RECIPES[name], temperature=temperature)), images)
-            for temperature in (0.5, 1.0)
-        )
+        cold, warm = (logits_of_pictures(network(RECIPES[name], temperature), images) for temperature in (0.5, 1.0))
     torch.testing.assert_close(cold, 2 * warm)
     assert (cold.softmax(dim=1).amax(dim=1) > warm.softmax(dim=1).amax(dim=1)).all()

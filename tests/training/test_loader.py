@@ -1,12 +1,14 @@
 """The stream of training pictures: each once an epoch, in an order and with distortions that the seed alone decides."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 
-from training.dataset import Dataset
+from training.dataset import Dataset, Split
 from training.distributed import World
+from training.errors import UserError
 from training.loader import Batch, Loader, Plan
 from training.normalization import standardize
 from training.recipe import Recipe
@@ -30,6 +32,20 @@ def take(loader: Loader, first_step: int, updates: int) -> list[Batch]:
 
 def same(one: Batch, other: Batch) -> bool:
     return torch.equal(one.images, other.images) and torch.equal(one.labels, other.labels)
+
+
+class TooMany(torch.Tensor):
+    """Pictures for which the GPU has no room."""
+
+    def to(self, *_: Any, **__: Any) -> torch.Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+
+def test_pictures_that_a_gpu_has_no_room_for(few_pictures: Dataset) -> None:
+    images = few_pictures.train.images.as_subclass(TooMany)
+    dataset = replace(few_pictures, train=Split(images, few_pictures.train.labels))
+    with pytest.raises(UserError, match=r"not enough free memory for the training pictures, 0\.0 GB; choose a smaller"):
+        make_loader(dataset, 8)
 
 
 @pytest.mark.parametrize("batch_size", [1, 8, 128, 7, PICTURES, 3 * PICTURES + 1])

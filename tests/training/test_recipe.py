@@ -51,7 +51,7 @@ def test_the_tutorial_to_the_letter() -> None:
         ),
         "ema_decay": 0.9999,
         "test_time_views": "one",
-        "temperature": 1.0,
+        "calibrated": False,
     }
 
 

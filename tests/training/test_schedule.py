@@ -38,6 +38,9 @@ def test_a_straight_line(schedule: Linear, expected: dict[int, float]) -> None:
 )
 def test_a_recipe_that_counts_epochs_is_fitted_to_the_set(pictures: int, batch_size: int, steps: int) -> None:
     fitted = RECIPES["fast"].fitted_to(pictures)
+    whitening_bias = fitted.groups[2]
+    done = {share: learning_rate(fitted, whitening_bias, pictures, int(share * fitted.steps)) for share in (0.37, 0.38)}
+    assert done[0.37] > 0 == done[0.38]  # three epochs of eight
     assert (fitted.batch_size, fitted.steps) == (batch_size, steps)
     for before, after in zip(RECIPES["fast"].groups, fitted.groups, strict=True):
         scale = batch_size / 2000 if before.optimizer == "sgd" else 1
