@@ -6,9 +6,11 @@ pictures; accuracy, time, and both beside those of the recipe as it is.
     python -m benchmarks.ablations --recipe fast --data-dir data
     python -m benchmarks.ablations --recipe fast --only 'no label smoothing' --seeds 10
     python -m benchmarks.ablations --recipe fast --change 'label_smoothing=0.1' --change 'batch_size=1000 steps=400'
+    python -m benchmarks.ablations --recipe accurate --with 'network.widths=[32,96,128] epochs=8'
 
 from the repository's root prints a Markdown table. The techniques are in techniques.py; with --change only those
-changes are measured, each a row, by paths into the recipe as training/recipe.py names its fields.
+changes are measured, each a row, by paths into the recipe as training/recipe.py names its fields. With --with all rows
+are, the first too: what a machine cannot train whole, it can train smaller.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ import sys
 import time
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -42,6 +45,8 @@ from training.run_directory import RunDirectory
 def parser() -> argparse.ArgumentParser:
     described = argparse.ArgumentParser("python -m benchmarks.ablations", description=__doc__.split("\n")[0])
     seeds.add_flags(described, 3)
+    help = "the recipe with these values, in every row"
+    described.add_argument("--with", dest="base", type=_changes, metavar="'PATH=VALUE …'", help=help)
     some = described.add_mutually_exclusive_group()
     some.add_argument("--only", action="append", metavar="TECHNIQUE", help="without this one; can be repeated")
     help = "with these values of the recipe instead; can be repeated"
@@ -51,7 +56,7 @@ def parser() -> argparse.ArgumentParser:
 
 def measure(args: argparse.Namespace) -> None:
     conditions = seeds.conditions(args)
-    recipe = RECIPES[args.recipe].fitted_to(len(conditions.pictures.train))
+    recipe = _base(args).fitted_to(len(conditions.pictures.train))
     recipes = variants(recipe.with_changes(steps=args.steps), _chosen(args))
     described = machine.describe()
 
@@ -94,6 +99,14 @@ def _apart(recipe: Recipe, seed: int, args: argparse.Namespace) -> Outcome:
         except Diverged:
             return DIVERGED
     return Outcome(*trained, time.perf_counter() - started)
+
+
+def _base(args: argparse.Namespace) -> Recipe:
+    recipe = RECIPES[args.recipe]
+    if args.base is None:
+        return recipe
+    named, changes = args.base
+    return replace(changed(recipe, changes), name=f"{recipe.name} with {named}")
 
 
 def _chosen(args: argparse.Namespace) -> Mapping[str, Changes]:

@@ -73,10 +73,14 @@ def test_a_file_that_keeps_no_outcomes_is_refused(tmp_path: Path) -> None:
 
 def test_ablations() -> None:
     changes = ["--change", "ema_decay=0.5 learning_rate=0.01", "--change", "learning_rate=1e30"]
-    done = run(sys.executable, "-m", "benchmarks.ablations", *TWO_STEPS, "--seeds", 1, *changes)
+    conditions = ["--with", "network.local3=0.05", *TWO_STEPS, "--seeds", 1]
+    done = run(sys.executable, "-m", "benchmarks.ablations", *conditions, *changes)
     assert done.returncode == 0, done.stderr
     found = rows(done.stdout)
-    as_it_is, smaller = found["tutorial, as it is"], found["`ema_decay=0.5 learning_rate=0.01`"]
+    as_it_is, smaller = (
+        found["tutorial with `network.local3=0.05`, as it is"],
+        found["`ema_decay=0.5 learning_rate=0.01`"],
+    )
     assert float(smaller[2]) == pytest.approx(float(smaller[0]) - float(as_it_is[0]), abs=0.011)
     assert figures(smaller[4])[0] == pytest.approx(figures(smaller[3])[0] / figures(as_it_is[3])[0], abs=0.1)
     assert found["`learning_rate=1e30`"][0] == "diverged, 1 of 1"

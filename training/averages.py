@@ -38,6 +38,9 @@ class WeightAverages(Generic[AnyModule]):
 
     def update(self) -> None:
         """Call after the weights' update."""
+        if self.decay == 0:
+            torch._foreach_copy_(self._averages, self._weights)
+            return
         for average, weight in zip(self._averages, self._weights, strict=True):
             average.lerp_(weight, self._share_of_weights)
 

@@ -66,10 +66,11 @@ class CapturedUpdate(Generic[Result]):
             # thread_local: NCCL's watchdog thread asks the device for news meanwhile, which is harmless.
             with torch.cuda.graph(graph, stream=torch.cuda.current_stream(), capture_error_mode="thread_local"):
                 result = self._update(inputs)
-        except torch.OutOfMemoryError:
-            raise
         except RuntimeError as error:
-            reason = str(error).partition("\n")[0]
+            cause = error.__context__ or error  # what broke the capture, before its end failed too
+            if isinstance(cause, torch.OutOfMemoryError):
+                raise cause from None
+            reason = str(cause).partition("\n")[0]
             self._say(f"{self._name} goes on without a CUDA graph, and slower: it could not be captured ({reason}).")
             return
         self._inputs, self._graph, self._result = inputs, graph, result

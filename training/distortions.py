@@ -67,7 +67,6 @@ def distorted_inputs(images: Tensor, index: Tensor, draws: Draws, distortions: D
     Returns float32 [N, 3, S, S], shades of 0 to 255 or thereabouts, S the size of the crop.
     """
     crops = _crops(images, index, draws, distortions).float()
-    crops = torch.where(draws.flip[:, None, None, None], crops.flip(3), crops)
     if distortions.brightness or distortions.contrast != (1.0, 1.0):
         crops = adjust(crops, draws.brightness, draws.contrast)
     return crops
@@ -98,14 +97,19 @@ def _blank_side(distortions: Distortions, size: int) -> int:
 
 
 def _crops(images: Tensor, index: Tensor, draws: Draws, distortions: Distortions) -> Tensor:
-    """uint8 [N, 3, S, S], a square of each picture and of the margin around it, in which its edge is mirrored."""
+    """uint8 [N, 3, S, S], a square of each picture and of the margin around it, in which its edge is mirrored.
+
+    Some are flipped, from left to right.
+    """
     side = images.shape[-1]
     crop_size, margin = distortions.crop_size or side, _margin(distortions, side)
     if not margin:
         windows = images.unfold(2, crop_size, 1).unfold(3, crop_size, 1)  # a view: every crop of every picture
-        return windows[index, :, draws.top, draws.left]
+        crops = windows[index, :, draws.top, draws.left]
+        return torch.where(draws.flip[:, None, None, None], crops.flip(3), crops)
     position = torch.arange(crop_size, device=images.device) - margin
     rows, columns = (_mirrored(first[:, None] + position, side) for first in (draws.top, draws.left))
+    columns = torch.where(draws.flip[:, None], columns.flip(1), columns)
     channels = torch.arange(3, device=images.device)
     return images[
         index[:, None, None, None], channels[None, :, None, None], rows[:, None, :, None], columns[:, None, None, :]

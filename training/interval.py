@@ -50,15 +50,13 @@ class TrainingTime:
     """What a process spends on updates, checkpoints and evaluations left out."""
 
     def __init__(self, device: torch.device) -> None:
-        """The time begins."""
+        """The time begins, once the device has done what it was told to."""
         self._device = device
-        self._earlier, self._since = 0.0, time.perf_counter()
+        self._earlier, self._since = 0.0, self._now()
 
     def seconds(self) -> float:
         """So far, and until the device has done what it was told to, for which it waits."""
-        if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
-        return self._earlier + time.perf_counter() - self._since
+        return self._earlier + self._now() - self._since
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -66,3 +64,8 @@ class TrainingTime:
         self._earlier = self.seconds()
         yield
         self._since = time.perf_counter()
+
+    def _now(self) -> float:
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        return time.perf_counter()

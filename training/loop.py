@@ -88,7 +88,7 @@ class Run:
         """
         steps, first_step = self.settings.recipe.steps, self.step.updates_done
         if self.settings.device.type == "cuda":
-            self.step.warm_up()
+            self.step.warm_up(observed=self.settings.summaries == "full")
         with (
             closing(self.step),
             closing(self._recorder(first_step, session or {})) as recorder,
@@ -111,7 +111,7 @@ class Run:
                         self._evaluate(evaluator, report, recorder)
             done, seconds = self.step.updates_done, time.seconds()
             report.finish(done)
-            report.say(f"The updates took {seconds:.1f} s, checkpoints and evaluations left out.")
+            report.say(f"The updates took {seconds:.2f} s, checkpoints and evaluations left out.")
             self._save(recorder)
             recorder.trained(done, done - first_step, seconds)
             self._evaluate(evaluator, report, recorder)

@@ -33,31 +33,45 @@ class Muon(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]  # noqa: ARG002
         for group in self.param_groups:
-            for weights in group["params"]:
-                self._update(weights, group["lr"], group["momentum"])
+            for alike in _of_one_shape(group["params"]):
+                self._update(alike, group["lr"], group["momentum"])
 
-    def _update(self, weights: Tensor, learning_rate: Tensor, momentum: float) -> None:
+    def _update(self, weights: list[Tensor], learning_rate: Tensor, momentum: float) -> None:
+        # The order of a matrix's columns makes no difference, and this one copies nothing of channels_last memory.
+        directions = [self._direction(each, momentum).movedim(1, -1) for each in weights]
+        changes = _orthogonal(torch.stack([each.flatten(1) for each in directions]), self._dtype)
+        for each, change in zip(weights, changes.unflatten(2, directions[0].shape[1:]), strict=True):
+            each.mul_(len(each) ** 0.5 / each.norm())
+            each.sub_(change.movedim(-1, 1) * learning_rate)
+
+    def _direction(self, weights: Tensor, momentum: float) -> Tensor:
         state, gradient = self.state[weights], weights.grad
         assert gradient is not None
         if not state:
             state["velocity"] = torch.zeros_like(weights)
         velocity = state["velocity"].mul_(momentum).add_(gradient)
-        direction = torch.add(gradient, velocity, alpha=momentum)
-        weights.mul_(len(weights) ** 0.5 / weights.norm())
-        weights.sub_(_orthogonal(direction, self._dtype) * learning_rate)
+        return torch.add(gradient, velocity, alpha=momentum)
 
 
-def _orthogonal(direction: Tensor, dtype: torch.dtype) -> Tensor:
-    """U S V of a matrix [filters, …] with all singular values S near 1; Newton and Schulz's iteration, not exact."""
-    # The order of the columns makes no difference, and this one needs no copy of weights in channels_last memory.
-    rows = direction.movedim(1, -1)
-    x = rows.flatten(1)
-    x = (x / (x.norm() + 1e-7)).to(dtype)  # no singular value is over 1
-    tall = x.shape[0] > x.shape[1]
-    x = x.T if tall else x
+def _of_one_shape(weights: Iterable[Tensor]) -> list[list[Tensor]]:
+    """Matrices that are multiplied together: one at a time, they are too small for a GPU."""
+    alike: dict[torch.Size, list[Tensor]] = {}
+    for each in weights:
+        alike.setdefault(each.shape, []).append(each)
+    return list(alike.values())
+
+
+def _orthogonal(matrices: Tensor, dtype: torch.dtype) -> Tensor:
+    """U S V of each of [matrices, rows, columns] with all singular values S near 1.
+
+    Newton and Schulz's iteration, not exact.
+    """
+    x = (matrices / (matrices.norm(dim=(1, 2), keepdim=True) + 1e-7)).to(dtype)  # no singular value is over 1
+    tall = x.shape[1] > x.shape[2]
+    x = x.mT if tall else x
     for _ in range(REPETITIONS):
-        products = x @ x.T
-        x = LINEAR * x + (CUBIC * products + QUINTIC * products @ products) @ x
-    x = x.T if tall else x
-    result: Tensor = x.to(direction.dtype).unflatten(1, rows.shape[1:])
-    return result.movedim(-1, 1)
+        products = x @ x.mT
+        factor = torch.baddbmm(products, products, products, beta=CUBIC, alpha=QUINTIC)
+        x = torch.baddbmm(x, factor, x, beta=LINEAR)
+    result: Tensor = (x.mT if tall else x).to(matrices.dtype)
+    return result

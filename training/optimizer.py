@@ -22,6 +22,7 @@ class Optimizer:
         """`network` is on the device; `precision` is "fp32" or "bf16". Raises UserError for weight decay with Muon."""
         self._recipe = recipe
         self._rates = {group: torch.tensor(0.0, device=device) for group in recipe.groups}
+        self._values: dict[ParameterGroup, float] = {}
         members = network.parameter_groups()
         self._optimizers: dict[str, torch.optim.Optimizer] = {}
         if by_sgd := [self._settings(group, members) for group in recipe.groups if group.optimizer == "sgd"]:
@@ -43,7 +44,10 @@ class Optimizer:
     def set_learning_rates(self, pictures: int, step: int) -> None:
         """Of update `step` (0 for the first); `pictures` is the size of an epoch."""
         for group, rate in self._rates.items():
-            rate.fill_(float(learning_rate(self._recipe, group, pictures, step)))
+            value = float(learning_rate(self._recipe, group, pictures, step))
+            if value != self._values.get(group):  # most schedules stand still, and a GPU is told in microseconds
+                rate.fill_(value)
+                self._values[group] = value
 
     def zero_grad(self) -> None:
         for optimizer in self._optimizers.values():

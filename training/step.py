@@ -26,6 +26,7 @@ from training.recipe import Recipe
 from training.summaries import EVERY as SUMMARY_EVERY
 
 FEWEST_OBSERVED = 20  # updates, from which on it pays to capture them too
+UPDATES_BEFORE_OBSERVED_CAPTURE = 1  # it makes all that has to be made once
 
 
 class Update(NamedTuple):
@@ -72,8 +73,8 @@ class TrainingStep:
         if device.type == "cuda":
             self._update = CapturedUpdate(self._update_once, say)
             if recipe.steps >= FEWEST_OBSERVED * SUMMARY_EVERY:
-                # Its first is at a log line, after which all that has to be made once is there.
-                self._observed_update = CapturedUpdate(self._observed_once, say, "The step with summaries", 1)
+                name, before = "The step with summaries", UPDATES_BEFORE_OBSERVED_CAPTURE
+                self._observed_update = CapturedUpdate(self._observed_once, say, name, before)
 
     def __call__(self, observed: bool = False) -> Update:
         """One update, with the pictures whose turn it is; all ranks observe it or none."""
@@ -84,13 +85,17 @@ class TrainingStep:
         self.updates_done += 1
         return done
 
-    def warm_up(self) -> None:
+    def warm_up(self, observed: bool = False) -> None:
         """As many updates as it takes until the step is captured, of which nothing stays: a GPU loads, allocates and
-        captures before the clock of the training starts. All ranks must, after `load_state_dict` if at all.
+        captures before the clock of the training starts. So do those that are `observed`, where there will be any. All
+        ranks must, after `load_state_dict` if at all.
         """
         before = [(tensor, tensor.clone()) for tensor in self._changing()]
+        plan = self._loader.plan(self.updates_done)
         for _ in range(UPDATES_BEFORE_CAPTURE + 1):
-            self._update(self._loader.plan(self.updates_done))
+            self._update(plan)
+        for _ in range(UPDATES_BEFORE_OBSERVED_CAPTURE + 1 if observed else 0):
+            self._observed_update(plan)
         # In place, since a graph knows tensors by their addresses.
         for momentum in self.optimizer.momenta():
             momentum.zero_()
