@@ -11,7 +11,8 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 
@@ -25,6 +26,7 @@ from serving.predictions import Prediction
 
 logger = logging.getLogger(__name__)
 
+MOST_FAILURES = 5  # in a row, of batches that could not be run
 STUCK_SECONDS = 60.0  # no batch takes that long: a classifier's greatest one is a matter of its time
 
 
@@ -54,6 +56,7 @@ class Batcher:
         self._last: Classifier | None = None
         self._ending = False
         self._busy_since: float | None = None
+        self._failures = 0  # in a row
         self._thread = self._start()
 
     def close(self) -> None:
@@ -62,12 +65,17 @@ class Batcher:
         self._thread.join()
 
     def check_alive(self) -> None:
-        """Raises InferenceStuck where pictures are not answered: the thread is dead, or its batch takes too long."""
+        """Raises InferenceStuck where pictures are not answered.
+
+        The thread is dead, its batch takes too long, or one batch after the other fails.
+        """
         since = self._busy_since
         if not self._thread.is_alive():
             raise InferenceStuck("The inference thread is dead; the next picture starts it again.")
         if since is not None and time.monotonic() - since > STUCK_SECONDS:
             raise InferenceStuck(f"A batch has been running for over {STUCK_SECONDS:.0f} seconds.")
+        if self._failures >= MOST_FAILURES:
+            raise InferenceStuck(f"The last {self._failures} batches could not be run.")
 
     async def classify(self, classifier: Classifier, picture: NDArray[np.uint8]) -> Prediction:
         """Answers for one picture, uint8 [height, width, 3] of the classifier's size; raises InferenceFailed."""
@@ -86,7 +94,8 @@ class Batcher:
         began = time.monotonic()
         self._metrics.wait.observe(0)
         self._metrics.size.observe(1)
-        outcome = classifier.classify(picture[np.newaxis])[0]
+        with self._counting_failures():
+            outcome = classifier.classify(picture[np.newaxis])[0]
         note_stage("inference", began, time.monotonic())
         if isinstance(outcome, InferenceFailed):
             raise outcome
@@ -142,7 +151,19 @@ class Batcher:
             job.began = began
             self._metrics.wait.observe(began - job.queued)
         self._metrics.size.observe(len(jobs))
-        self._deliver(jobs, jobs[0].classifier.classify(np.stack([job.picture for job in jobs])))
+        with self._counting_failures():
+            outcomes = jobs[0].classifier.classify(np.stack([job.picture for job in jobs]))
+        self._deliver(jobs, outcomes)
+
+    @contextmanager
+    def _counting_failures(self) -> Iterator[None]:
+        # After some errors of a GPU every later run of the process fails: it is to be replaced.
+        try:
+            yield
+        except Exception:
+            self._failures += 1
+            raise
+        self._failures = 0
 
     @staticmethod
     def _deliver(jobs: Sequence[_Job], outcomes: Sequence[Prediction | Exception]) -> None:

@@ -6,16 +6,24 @@ import io
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import onnxruntime
 
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
+CUDA_OPTIONS = {
+    "use_tf32": "0",  # it keeps ten bits of a float32's mantissa: accuracies were not measured with it
+    "cudnn_conv_algo_search": "HEURISTIC",  # not by the clock, which each new size of a batch would wait for
+    "arena_extend_strategy": "kSameAsRequested",  # not in powers of two: every version has memory of its own
+}
 
-# The smallest model there is, y = Identity(x) on one float: shows whether CUDA works without a bundle.
+# y = Conv(x, w), float32 [1, 1, 1, 1] each, w = 1: shows whether CUDA and cuDNN work without a bundle.
 PROBE_MODEL = (
-    b"\x08\x08:;\n\x10\n\x01x\x12\x01y\x22\x08Identity\x12\x05probe"
-    b"Z\x0f\n\x01x\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x01"
-    b"b\x0f\n\x01y\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x01B\x04\n\x00\x10\r"
+    b"\x08\x08:g\n\x0f\n\x01x\n\x01w\x12\x01y\x22\x04Conv\x12\x05probe"
+    b"*\x13\x08\x01\x08\x01\x08\x01\x08\x01\x10\x01\x22\x04\x00\x00\x80?B\x01w"
+    b"Z\x1b\n\x01x\x12\x16\n\x14\x08\x01\x12\x10\n\x02\x08\x01\n\x02\x08\x01\n\x02\x08\x01\n\x02\x08\x01"
+    b"b\x1b\n\x01y\x12\x16\n\x14\x08\x01\x12\x10\n\x02\x08\x01\n\x02\x08\x01\n\x02\x08\x01\n\x02\x08\x01"
+    b"B\x04\n\x00\x10\r"
 )
 
 
@@ -39,8 +47,7 @@ def choose_provider() -> tuple[Provider, str]:
     reason = _why_not_cuda()
     if reason:
         return Provider(CPU), reason
-    # TF32 keeps ten bits of a float32's mantissa: the accuracy in the metadata was not measured with it.
-    return Provider(CUDA, {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}), ""
+    return Provider(CUDA, CUDA_OPTIONS), ""
 
 
 def _why_not_cuda() -> str:
@@ -53,6 +60,8 @@ def _why_not_cuda() -> str:
         onnxruntime.preload_dlls()
     try:
         session = onnxruntime.InferenceSession(PROBE_MODEL, providers=[(CUDA, {})], enable_fallback=0)
+        # A session is made without cuDNN too; what needs it fails when it is run.
+        session.run(["y"], {"x": np.ones((1, 1, 1, 1), np.float32)})
     except Exception as error:
         return f"onnxruntime could not use CUDA: {' '.join(str(error).split())[:300]}"
     if CUDA in session.get_providers():

@@ -1,4 +1,4 @@
-"""What the C library does with memory that tensors have freed: keep it for the next ones.
+"""What the C library does with memory that tensors have freed: keep it for the next ones, as PyTorch does on a GPU.
 
 glibc asks the kernel anew for every block of more than 32 MiB, of which the kernel fills each page with zeros when it
 is first touched; an activation of `fast` has 250 MB. mallopt(3) says what is set here, benchmarks/RESULTS.md what it

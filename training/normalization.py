@@ -32,16 +32,16 @@ class ChannelNormalization(nn.Module):
 
     def fit(self, images: Tensor) -> None:
         """images: uint8 [M, 3, H, W], the training split."""
-        sums, squares = torch.zeros(3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64)
+        counts = torch.zeros(3, 256, dtype=torch.int64)
         for part in images.split(max(1, _PIXELS_AT_ONCE // images[0, 0].numel())):
-            sums += part.sum(dim=(0, 2, 3), dtype=torch.float64).cpu()
-            squares += part.float().square().sum(dim=(0, 2, 3), dtype=torch.float64).cpu()
-        count = images.numel() / 3
-        mean = sums / count
-        variance = squares / count - mean.square()
+            for channel in range(3):
+                counts[channel] += torch.bincount(part[:, channel].flatten(), minlength=256).cpu()
+        shares, shades = counts / counts.sum(dim=1, keepdim=True, dtype=torch.float64), torch.arange(256)
+        mean = shares @ shades.double()
+        variance = (shares * (shades - mean[:, None]).square()).sum(dim=1)
         self.mean.copy_(mean)
         # Of pictures that are all of one colour nothing is left to divide; a shade is the least there can be.
-        self.deviation.copy_(variance.clamp(min=0).sqrt().clamp(min=1.0))
+        self.deviation.copy_(variance.sqrt().clamp(min=1.0))
 
     def forward(self, images: Tensor) -> Tensor:
         """float32 [N, 3, H, W], 0 to 255 -> the same shape, in channels_last memory."""

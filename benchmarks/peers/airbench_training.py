@@ -7,6 +7,7 @@ around it, and neither what is computed nor in which order:
 - Weights and pictures are in float32 where it has float16, which CPUs multiply slowly.
 - With --precision bf16 the network computes convolutions and matrix products in bfloat16, as ours does.
 - Time is a clock's, where it has CUDA's events.
+- Memory that tensors free is kept, as ours does: PyTorch does so on a GPU by itself.
 - It leaves out the evaluations after each epoch, which airbench's own time leaves out too.
 
     python -m benchmarks.peers.airbench_training --pictures FOLDER
@@ -28,6 +29,8 @@ from typing import Any, NamedTuple
 import airbench  # type: ignore[import-not-found]
 import torch
 from torch import Tensor, nn
+
+from training.heap import keep_freed_memory
 
 
 class Trained(NamedTuple):
@@ -77,6 +80,7 @@ class Clock:
 
 def adapt_to_cpu() -> None:
     """Changes PyTorch and airbench for this whole process."""
+    keep_freed_memory()
     evaluate, load = airbench.utils.evaluate, airbench.utils.CifarLoader.__init__
 
     def evaluate_at_the_end(model: nn.Module, loader: Any, tta_level: int) -> float:

@@ -18,9 +18,9 @@ from PIL import Image
 from prometheus_client import CollectorRegistry
 
 from serving.batch_metrics import BatchMetrics
-from serving.batcher import Batcher, InferenceStuck
+from serving.batcher import MOST_FAILURES, Batcher, InferenceStuck
 from serving.bundle import Threads, read_bundle
-from serving.classifier import MAX_BATCH, Classifier
+from serving.classifier import MAX_BATCH, Classifier, InferenceFailed
 from serving.pipeline import Pipeline, QueueFull
 from serving.predictions import Prediction
 from serving.providers import CPU, Provider
@@ -226,4 +226,34 @@ def test_a_dead_inference_thread_is_noticed_and_replaced(classifier: Classifier)
         assert (await pipeline.classify_upload(classifier, BLUE, "image/png")).label == "blue"
         pipeline.check_alive()
 
+    with_pipeline(test, classifier)
+
+
+class LostDevice:
+    """A session on a GPU that fell off the bus."""
+
+    def run(self, *_: object) -> None:
+        raise RuntimeError("CUDA failure 700: an illegal memory access was encountered")
+
+
+@pytest.mark.parametrize("quick", [False, True], ids=["by the thread", "by the event loop"])
+def test_a_process_all_of_whose_batches_fail_is_to_be_replaced(
+    classifier: Classifier, quick: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def test(pipeline: Pipeline, classifier: Classifier) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(classifier, "_session", LostDevice())
+            patch.setattr(classifier, "_lone_session", LostDevice())
+            for _ in range(MOST_FAILURES):
+                pipeline.check_alive()
+                with pytest.raises(InferenceFailed):
+                    await pipeline.classify_upload(classifier, RED, "image/png")
+            with pytest.raises(InferenceStuck, match=f"The last {MOST_FAILURES} batches could not be run."):
+                pipeline.check_alive()
+        assert (await pipeline.classify_upload(classifier, BLUE, "image/png")).label == "blue"
+        pipeline.check_alive()
+
+    if quick:
+        classifier.warm_up()
+        assert classifier.is_quick
     with_pipeline(test, classifier)
