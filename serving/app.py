@@ -143,7 +143,7 @@ def create_app(settings: Settings, models: Models, metrics: Metrics, pipeline: P
 
     @app.get(
         "/healthz",
-        summary="Is the process alive, and its inference thread?",
+        summary="Is the process alive, and does it answer pictures?",
         response_model=Alive,
         responses=problem_descriptions(503),
     )

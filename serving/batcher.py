@@ -23,10 +23,11 @@ from serving.batch_metrics import BatchMetrics
 from serving.classifier import Classifier, InferenceFailed
 from serving.current_request import current_request_id, note_stage
 from serving.predictions import Prediction
+from serving.providers import CUDA
 
 logger = logging.getLogger(__name__)
 
-MOST_FAILURES = 5  # in a row, of batches that could not be run
+FAILURES_IN_A_ROW = 5  # of runs on a GPU, which is then taken to be lost
 STUCK_SECONDS = 60.0  # no batch takes that long: a classifier's greatest one is a matter of its time
 
 
@@ -56,7 +57,7 @@ class Batcher:
         self._last: Classifier | None = None
         self._ending = False
         self._busy_since: float | None = None
-        self._failures = 0  # in a row
+        self._failures, self._counting = 0, threading.Lock()  # in a row, on a GPU
         self._thread = self._start()
 
     def close(self) -> None:
@@ -67,15 +68,15 @@ class Batcher:
     def check_alive(self) -> None:
         """Raises InferenceStuck where pictures are not answered.
 
-        The thread is dead, its batch takes too long, or one batch after the other fails.
+        The thread is dead, its batch takes too long, or the GPU is lost.
         """
         since = self._busy_since
         if not self._thread.is_alive():
             raise InferenceStuck("The inference thread is dead; the next picture starts it again.")
         if since is not None and time.monotonic() - since > STUCK_SECONDS:
             raise InferenceStuck(f"A batch has been running for over {STUCK_SECONDS:.0f} seconds.")
-        if self._failures >= MOST_FAILURES:
-            raise InferenceStuck(f"The last {self._failures} batches could not be run.")
+        if self._failures >= FAILURES_IN_A_ROW:
+            raise InferenceStuck(f"The last {self._failures} batches could not be run on the GPU.")
 
     async def classify(self, classifier: Classifier, picture: NDArray[np.uint8]) -> Prediction:
         """Answers for one picture, uint8 [height, width, 3] of the classifier's size; raises InferenceFailed."""
@@ -94,7 +95,7 @@ class Batcher:
         began = time.monotonic()
         self._metrics.wait.observe(0)
         self._metrics.size.observe(1)
-        with self._counting_failures():
+        with self.counting_failures(classifier):
             outcome = classifier.classify(picture[np.newaxis])[0]
         note_stage("inference", began, time.monotonic())
         if isinstance(outcome, InferenceFailed):
@@ -151,19 +152,22 @@ class Batcher:
             job.began = began
             self._metrics.wait.observe(began - job.queued)
         self._metrics.size.observe(len(jobs))
-        with self._counting_failures():
-            outcomes = jobs[0].classifier.classify(np.stack([job.picture for job in jobs]))
+        classifier = jobs[0].classifier
+        with self.counting_failures(classifier):
+            outcomes = classifier.classify(np.stack([job.picture for job in jobs]))
         self._deliver(jobs, outcomes)
 
     @contextmanager
-    def _counting_failures(self) -> Iterator[None]:
-        # After some errors of a GPU every later run of the process fails: it is to be replaced.
+    def counting_failures(self, classifier: Classifier) -> Iterator[None]:
+        """Around a run. After some errors of a GPU all later ones of the process fail, whichever thread runs them."""
         try:
             yield
-        except Exception:
-            self._failures += 1
+        except InferenceFailed:
+            with self._counting:
+                self._failures += classifier.provider.name == CUDA
             raise
-        self._failures = 0
+        with self._counting:
+            self._failures = 0
 
     @staticmethod
     def _deliver(jobs: Sequence[_Job], outcomes: Sequence[Prediction | Exception]) -> None:

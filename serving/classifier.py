@@ -127,7 +127,10 @@ class Classifier:
                 self._picture_seconds = self._try(self._session, batch) / batch
 
     def _try(self, session: InferenceSession, batch: int) -> float:
-        """Check the answers for a batch, and return how many seconds it takes at best, but for the first time."""
+        """Check the answers for a batch, and return the least seconds of several runs.
+
+        The first, in which a GPU loads its libraries, is not timed.
+        """
         images = np.random.default_rng(0).integers(0, 256, (batch, *self.picture_size, 3), dtype=np.uint8)
         images[0] = 0
         self._check(session, images)

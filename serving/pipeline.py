@@ -137,11 +137,14 @@ class Pipeline:
     def _run(self, classifier: Classifier, images: NDArray[np.uint8], queued: float) -> Outputs:
         self._metrics.wait.observe(time.monotonic() - queued)
         parts = []
-        for part in classifier.runs(images):
-            self._metrics.size.observe(len(part[1]))
-            parts.append(part)
-            if self._closing.is_set() and sum(len(labels) for _, labels in parts) < len(images):
-                raise InferenceFailed("The server stopped before all pictures were computed.")
+        with self._batcher.counting_failures(classifier):
+            for part in classifier.runs(images):
+                self._metrics.size.observe(len(part[1]))
+                parts.append(part)
+                if self._closing.is_set():
+                    break
+        if sum(len(labels) for _, labels in parts) < len(images):
+            raise InferenceFailed("The server stopped before all pictures were computed.")
         return joined(parts)
 
     async def _is_alone(self) -> bool:

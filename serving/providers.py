@@ -14,7 +14,6 @@ CUDA = "CUDAExecutionProvider"
 CUDA_OPTIONS = {
     "use_tf32": "0",  # it keeps ten bits of a float32's mantissa: accuracies were not measured with it
     "cudnn_conv_algo_search": "HEURISTIC",  # not by the clock, which each new size of a batch would wait for
-    "arena_extend_strategy": "kSameAsRequested",  # not in powers of two: every version has memory of its own
 }
 
 # y = Conv(x, w), float32 [1, 1, 1, 1] each, w = 1: shows whether CUDA and cuDNN work without a bundle.

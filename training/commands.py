@@ -8,6 +8,7 @@ import time
 from training import choices, cifar10, download, evaluation, named_datasets
 from training.device import choose_device, prepare
 from training.errors import UserError
+from training.heap import keep_freed_memory
 from training.recipe import Recipe
 from training.report_commands import compare, report
 from training.run_directory import RunDirectory
@@ -37,6 +38,7 @@ def evaluate(args: argparse.Namespace) -> None:
     dataset = named_datasets.of_run(run_dir, args.data, args.data_dir)
     device = choose_device(args.device)
     prepare(device)
+    keep_freed_memory()
     if args.watch:
         for found in evaluation.watch(run_dir, dataset, device, args.interval):
             print(f"{found.sentence()}\n{found.table()}", flush=True)
@@ -51,12 +53,12 @@ def export_bundle(args: argparse.Namespace) -> None:
 
     run_dir = RunDirectory(args.run_dir)
     dataset = named_datasets.of_run(run_dir, args.data, args.data_dir)
-    name = args.name
-    if name in choices.DATASETS and name != dataset.name:
+    if args.name in choices.DATASETS and args.name != dataset.name:
         raise UserError(
-            f"{name} is for models trained on {name} and this run was trained on {dataset.name}; choose another --name."
+            f"{args.name} is for models trained on {args.name} and this run was trained on {dataset.name}; choose "
+            "another --name."
         )
-    for sentence in export(run_dir, dataset, args.models_dir, name, args.quantize):
+    for sentence in export(run_dir, dataset, args.models_dir, args.name, args.quantize):
         print(sentence, flush=True)
 
 

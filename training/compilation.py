@@ -19,7 +19,7 @@ def compiled(network: nn.Module, images: torch.Tensor, precision: str, say: Call
     compiler, the GPU is too old, …) `say` is told why, and what is returned is the network itself.
     """
     began = time.perf_counter()
-    # Kernels are not chosen by the clock: the same run gives the same weights to the bit.
+    # Nothing that rounds otherwise is chosen by the clock: the same run gives the same weights to the bit.
     fused = cast(nn.Module, torch.compile(network, options={"deterministic": True}))
     before = [buffer.clone() for buffer in network.buffers()]
     try:

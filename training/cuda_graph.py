@@ -68,7 +68,7 @@ class CapturedUpdate(Generic[Result]):
                 result = self._update(inputs)
         except RuntimeError as error:
             cause = error.__context__ or error  # what broke the capture, before its end failed too
-            if isinstance(cause, torch.OutOfMemoryError):
+            if isinstance(cause, torch.OutOfMemoryError) or not isinstance(cause, Exception):
                 raise cause from None
             reason = str(cause).partition("\n")[0]
             self._say(f"{self._name} goes on without a CUDA graph, and slower: it could not be captured ({reason}).")

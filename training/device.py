@@ -8,7 +8,6 @@ from collections.abc import Iterator
 import torch
 
 from training.errors import UserError
-from training.heap import keep_freed_memory
 
 
 def choose_device(name: str, local_rank: int = 0) -> torch.device:
@@ -53,8 +52,6 @@ def prepare(device: torch.device) -> None:
         torch.backends.cudnn.deterministic = True
         torch.backends.cudnn.benchmark = False
         torch.backends.cudnn.allow_tf32 = False  # fp32 means float32
-    else:
-        keep_freed_memory()
 
 
 def choose_precision(name: str, device: torch.device) -> str:

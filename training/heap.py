@@ -17,7 +17,10 @@ _AT_ONCE = 64 * 2**20  # bytes that the heap grows by, at least
 
 
 def keep_freed_memory() -> None:
-    """For this process, as long as it lives; without effect where the C library is not glibc."""
+    """For this process, as long as it lives; without effect where the C library is not glibc.
+
+    To be called when pictures have been read: what reading them took is wanted back.
+    """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         for parameter, value in ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, _NEVER), (_M_TOP_PAD, _AT_ONCE)):

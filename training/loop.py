@@ -22,6 +22,7 @@ from training.dataset import Dataset
 from training.distributed import World
 from training.errors import Diverged, OtherRankFailed, Stopped, UserError
 from training.evaluation import Evaluator
+from training.heap import keep_freed_memory
 from training.interval import Interval, Stopwatch, TrainingTime
 from training.loader import Loader
 from training.networks import make_network
@@ -89,6 +90,8 @@ class Run:
         steps, first_step = self.settings.recipe.steps, self.step.updates_done
         if self.settings.device.type == "cuda":
             self.step.warm_up(observed=self.settings.summaries == "full")
+        else:
+            keep_freed_memory()
         with (
             closing(self.step),
             closing(self._recorder(first_step, session or {})) as recorder,

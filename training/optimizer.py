@@ -45,7 +45,7 @@ class Optimizer:
         """Of update `step` (0 for the first); `pictures` is the size of an epoch."""
         for group, rate in self._rates.items():
             value = float(learning_rate(self._recipe, group, pictures, step))
-            if value != self._values.get(group):  # most schedules stand still, and a GPU is told in microseconds
+            if value != self._values.get(group):  # the tutorial's stand still, and telling a GPU takes microseconds
                 rate.fill_(value)
                 self._values[group] = value
 

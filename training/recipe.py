@@ -62,7 +62,7 @@ class Recipe:
         return self.distortions.crop_size or self.image_size
 
     def fitted_to(self, pictures: int, batch_size: int | None = None) -> Recipe:
-        """This recipe for so many training pictures, and for batches of another size where one is given.
+        """This recipe for so many training pictures, and for batches of another size where one is given; once.
 
         One that counts updates, not epochs, stays as it is but for the batches. Of a small set the batches are smaller,
         so that an epoch has `UPDATES_AN_EPOCH`, and it is gone through until `FEWEST_SEEN` have been seen. Of large

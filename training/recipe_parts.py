@@ -70,10 +70,10 @@ class ParameterGroup:
     weight_decay: float = 0.0  # times sum(w^2) / 2, added to the loss
     schedule: Staircase | Linear = field(default_factory=Staircase)
 
-    def fitted_to(self, batches: float, epochs: float) -> ParameterGroup:
+    def fitted_to(self, batch_scale: float, epoch_scale: float) -> ParameterGroup:
         """This group where batches are so many times as large, and there are so many times as many epochs."""
-        rate = self.learning_rate * batches if self.optimizer == "sgd" else self.learning_rate
+        rate = self.learning_rate * batch_scale if self.optimizer == "sgd" else self.learning_rate
         schedule = self.schedule
         if isinstance(schedule, Linear) and schedule.epochs is not None:
-            schedule = replace(schedule, epochs=schedule.epochs * epochs)
+            schedule = replace(schedule, epochs=schedule.epochs * epoch_scale)
         return replace(self, learning_rate=rate, schedule=schedule)

@@ -9,6 +9,7 @@ import torch
 from training import named_datasets
 from training.dataset import Dataset
 from training.device import choose_device, prepare
+from training.heap import keep_freed_memory
 from training.run_directory import RunDirectory
 
 
@@ -17,6 +18,7 @@ def report(args: argparse.Namespace) -> None:
     dataset = named_datasets.of_run(run_dir, args.data, args.data_dir)
     device = choose_device(args.device)
     prepare(device)
+    keep_freed_memory()
     write(run_dir, dataset, device)
 
 

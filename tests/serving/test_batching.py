@@ -6,6 +6,7 @@ import ctypes
 import json
 import socket
 import threading
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
@@ -18,12 +19,12 @@ from PIL import Image
 from prometheus_client import CollectorRegistry
 
 from serving.batch_metrics import BatchMetrics
-from serving.batcher import MOST_FAILURES, Batcher, InferenceStuck
+from serving.batcher import FAILURES_IN_A_ROW, Batcher, InferenceStuck
 from serving.bundle import Threads, read_bundle
 from serving.classifier import MAX_BATCH, Classifier, InferenceFailed
 from serving.pipeline import Pipeline, QueueFull
 from serving.predictions import Prediction
-from serving.providers import CPU, Provider
+from serving.providers import CPU, CUDA, Provider
 from tests.serving.bundles import color_bundle, metadata, publish
 from tests.serving.pictures import BLUE, GREEN, RED, encode, flat
 from tests.serving.running_server import Server, StartServer
@@ -236,24 +237,38 @@ class LostDevice:
         raise RuntimeError("CUDA failure 700: an illegal memory access was encountered")
 
 
-@pytest.mark.parametrize("quick", [False, True], ids=["by the thread", "by the event loop"])
-def test_a_process_all_of_whose_batches_fail_is_to_be_replaced(
-    classifier: Classifier, quick: bool, monkeypatch: pytest.MonkeyPatch
+async def ask_for_a_picture(pipeline: Pipeline, classifier: Classifier) -> object:
+    return await pipeline.classify_upload(classifier, RED, "image/png")
+
+
+async def ask_for_a_tensor(pipeline: Pipeline, classifier: Classifier) -> object:
+    return await pipeline.run(classifier, np.zeros((1, *classifier.picture_size, 3), np.uint8))
+
+
+@pytest.mark.parametrize("provider", [CPU, CUDA])
+@pytest.mark.parametrize("ask", [ask_for_a_picture, ask_for_a_tensor])
+def test_a_process_that_has_lost_its_gpu_is_to_be_replaced(
+    classifier: Classifier,
+    provider: str,
+    ask: Callable[[Pipeline, Classifier], Awaitable[object]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """Runs that fail on a CPU are their model's own fault."""
+
     async def test(pipeline: Pipeline, classifier: Classifier) -> None:
         with monkeypatch.context() as patch:
             patch.setattr(classifier, "_session", LostDevice())
             patch.setattr(classifier, "_lone_session", LostDevice())
-            for _ in range(MOST_FAILURES):
+            for _ in range(FAILURES_IN_A_ROW):
                 pipeline.check_alive()
                 with pytest.raises(InferenceFailed):
-                    await pipeline.classify_upload(classifier, RED, "image/png")
-            with pytest.raises(InferenceStuck, match=f"The last {MOST_FAILURES} batches could not be run."):
+                    await ask(pipeline, classifier)
+            lost = pytest.raises(InferenceStuck, match=f"last {FAILURES_IN_A_ROW} batches could not be run on the GPU.")
+            with lost if provider == CUDA else contextlib.nullcontext():
                 pipeline.check_alive()
         assert (await pipeline.classify_upload(classifier, BLUE, "image/png")).label == "blue"
         pipeline.check_alive()
 
-    if quick:
-        classifier.warm_up()
-        assert classifier.is_quick
+    classifier.warm_up()
+    classifier.provider = Provider(provider)
     with_pipeline(test, classifier)

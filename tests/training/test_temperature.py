@@ -49,6 +49,10 @@ def test_few_pictures_that_are_all_recognized_make_nothing_certain(pictures: int
     assert torch.softmax(logits[0] / temperature, dim=0)[0] < surest
 
 
+def test_what_is_not_finite_has_no_temperature() -> None:
+    assert fitted_temperature(torch.tensor([[1.0, torch.nan]]), torch.tensor([0])) == 1.0
+
+
 def test_a_network_that_is_always_wrong_becomes_unsure() -> None:
     logits = torch.tensor([[9.0, 0.0]]).repeat(50, 1)
     temperature = fitted_temperature(logits, torch.ones(50, dtype=torch.int64))

@@ -53,6 +53,23 @@ def test_three_convolutions_are_a_residual(cifar10: Dataset) -> None:
     torch.testing.assert_close(block(x), first)
 
 
+@pytest.mark.parametrize("size", [(7, 7), (8, 8), (15, 8), (8, 15)])
+def test_training_leaves_out_what_pooling_does_not_look_at(cifar10: Dataset, size: tuple[int, int]) -> None:
+    block = fresh(cifar10.train.images[:100]).block2
+    x = torch.rand(2, 64, *size)
+    pooled: list[torch.Tensor] = []
+    block.norms[0].register_forward_pre_hook(lambda _, inputs: pooled.append(inputs[0]))
+    weights, gradients = block.convolutions[0].weight, []
+    assert block._first_for_pooling(x).shape[2:] == (size[0] // 2 * 2, size[1] // 2 * 2)
+    for training in (True, False):
+        block.train(training)(x)
+        (pooled[-1] * torch.arange(pooled[-1].numel()).view_as(pooled[-1]).sin()).sum().backward()
+        gradients.append(weights.grad)
+        weights.grad = None
+    torch.testing.assert_close(*pooled)
+    torch.testing.assert_close(*gradients)
+
+
 @pytest.mark.parametrize("depth", [2, 3])
 @pytest.mark.parametrize("side", [32, 47, 96])
 def test_pictures_of_any_size(depth: int, side: int) -> None:
