@@ -10,7 +10,7 @@ run: .venv/users
 	@PATH="$(CURDIR)/$(BIN):$$PATH" RECIPE="$(RECIPE)" STEPS="$(STEPS)" PORT="$(PORT)" sh scripts/run.sh
 
 test: .venv/developers
-	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
+	$(BIN)/python -m pytest --numprocesses 3 --dist worksteal
 
 lint: .venv/developers
 	$(BIN)/ruff check
