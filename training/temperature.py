@@ -29,10 +29,15 @@ def calibrate(network: Network, split: Split, device: torch.device) -> None:
     """
     if not network.recipe.calibrated:
         return
-    every = -(-len(split) // PICTURES)
+    fitted = evenly_spread(len(split))
     network.temperature = 1.0
-    logits = torch.cat([part.cpu() for part in logits_of(network, split.images[::every], device)])
-    network.temperature = fitted_temperature(logits, split.labels[::every].cpu())
+    logits = torch.cat([part.cpu() for part in logits_of(network, split.images[fitted], device)])
+    network.temperature = fitted_temperature(logits, split.labels[fitted].cpu())
+
+
+def evenly_spread(pictures: int) -> slice:
+    """Which of so many pictures the temperature is fitted to."""
+    return slice(None, None, -(-pictures // PICTURES))
 
 
 def fitted_temperature(logits: Tensor, labels: Tensor) -> float:

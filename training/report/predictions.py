@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from training.accuracy import logits_of
-from training.dataset import Dataset, Split
+from training.dataset import Dataset
 from training.network import Network
+from training.temperature import evenly_spread, fitted_temperature
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,6 +20,7 @@ class Predictions:
     probabilities: Tensor  # float32 [M, classes]
     labels: Tensor  # int64 [M]
     class_names: tuple[str, ...]
+    temperature: float | None  # fitted to them, where the recipe is calibrated
 
     @property
     def predicted(self) -> Tensor:
@@ -50,13 +52,14 @@ class Predictions:
         return positions
 
 
-def predictions(network: Network, dataset: Dataset, device: torch.device) -> Predictions:
-    """Of the whole test split; `network` is on the device."""
-    return Predictions(predict(network, dataset.test, device), dataset.test.labels.cpu(), dataset.class_names)
-
-
 @torch.inference_mode()
-def predict(network: Network, split: Split, device: torch.device) -> Tensor:
-    """float32 [M, classes], on the CPU: probabilities of each picture's classes, computed as the evaluation does."""
-    logits = logits_of(network, split.images, device)
-    return torch.cat([torch.softmax(part.float(), dim=1).cpu() for part in logits])
+def predictions(network: Network, dataset: Dataset, device: torch.device) -> Predictions:
+    """Of the whole test split, computed as the evaluation and an exported model do; `network` is on the device."""
+    labels = dataset.test.labels.cpu()
+    logits = torch.cat([part.float().cpu() for part in logits_of(network, dataset.test.images, device)])
+    temperature = None
+    if network.recipe.calibrated:
+        fitted = evenly_spread(len(labels))
+        temperature = fitted_temperature(logits[fitted], labels[fitted])
+        logits = logits / temperature
+    return Predictions(torch.softmax(logits, dim=1), labels, dataset.class_names, temperature)

@@ -23,7 +23,6 @@ from training.report.predictions import Predictions, predictions
 from training.report.settings import flattened, settings
 from training.report.training_curves import Illustration, training_curves
 from training.run_directory import RunDirectory
-from training.temperature import calibrate
 
 NAME = "report.html"
 MISTAKES = 24
@@ -49,7 +48,6 @@ def write_report(run_dir: RunDirectory, dataset: Dataset, device: torch.device) 
     description, history = described(run_dir), History.read(run_dir.path)
     checkpoint, state = newest_checkpoint(run_dir)
     network = averaged_network(state, len(dataset.class_names), device)
-    calibrate(network, dataset.test, device)
     found = predictions(network, dataset, device)
     content = {
         **_summary(description, dataset, history, found, checkpoint.step),
@@ -57,7 +55,7 @@ def write_report(run_dir: RunDirectory, dataset: Dataset, device: torch.device) 
         "has_history": bool(history.trained),
         **_classes(confusion(found)),
         **_calibration(found),
-        "temperature": network.temperature if network.recipe.calibrated else None,
+        "temperature": found.temperature,
         "mistakes": _mistakes(found, dataset),
         "picture_side": dataset.test.images.shape[-1],
         "filters": filters_picture(network.first_filters().detach()),
