@@ -9,6 +9,7 @@ around it, and neither what is computed nor in which order:
 - Time is a clock's, where it has CUDA's events.
 - Memory that tensors free is kept, as ours does: PyTorch does so on a GPU by itself.
 - It leaves out the evaluations after each epoch, which airbench's own time leaves out too.
+- The warm-up, whose time does not count, is a few updates instead of a whole training: there is nothing to compile.
 
     python -m benchmarks.peers.airbench_training --pictures FOLDER
 
@@ -31,6 +32,8 @@ import torch
 from torch import Tensor, nn
 
 from training.heap import keep_freed_memory
+
+WARM_UP_ON_CPU = 2  # updates
 
 
 class Trained(NamedTuple):
@@ -121,21 +124,26 @@ def in_bfloat16(make_net: Callable[[], nn.Module]) -> Callable[[], nn.Module]:
 def train(goal: str, seed: int, steps: int | None, precision: str) -> Trained:
     """`steps`: as many as airbench's own where it is None. `precision`: of a CPU."""
     make_net = getattr(airbench, f"make_net{goal}")
+    length = {} if steps is None else epochs(goal, steps)
     settings: dict[str, Any] = {}
+    warm_up = length
     if not torch.cuda.is_available():
         adapt_to_cpu()
         settings["make_net"] = in_bfloat16(make_net) if precision == "bf16" else make_net
-    if steps is not None:
-        options = getattr(airbench, f"lib_airbench{goal}").hyp["opt"]
-        pictures = len(torch.load("cifar10/train.pt", mmap=True)["labels"])
-        # Which airbench rounds up to whole steps, of which an epoch has as many as it has whole batches.
-        settings["epochs"] = (steps - 0.5) / (pictures // options["batch_size"])
+        warm_up = epochs(goal, WARM_UP_ON_CPU)
     table = Table()
     airbench.utils.print_training_details = table.add
-    getattr(airbench, f"warmup{goal}")(**settings)
+    getattr(airbench, f"warmup{goal}")(**settings, **warm_up)
     torch.manual_seed(seed)
-    getattr(airbench, f"train{goal}")(**settings)
+    getattr(airbench, f"train{goal}")(**settings, **length)
     return table.trained()
+
+
+def epochs(goal: str, steps: int) -> dict[str, float]:
+    """What airbench takes for so many updates: it rounds up to whole ones, an epoch has its whole batches."""
+    batch_size = getattr(airbench, f"lib_airbench{goal}").hyp["opt"]["batch_size"]
+    pictures = len(torch.load("cifar10/train.pt", mmap=True)["labels"])
+    return {"epochs": (steps - 0.5) / (pictures // batch_size)}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
