@@ -1,4 +1,4 @@
-# make run    from nothing to a server that answers on http://127.0.0.1:8000; with RECIPE, STEPS, PORT: see scripts/
+# make run    from nothing to a server that answers on http://127.0.0.1:8000; with RECIPE, STEPS, GPUS, PORT: see scripts/
 # make test   every test; make check: every test, the linter and the type checker
 
 PYTHON ?= python3
@@ -7,7 +7,7 @@ BIN := .venv/bin
 .PHONY: run test lint check clean
 
 run: .venv/users
-	@PATH="$(CURDIR)/$(BIN):$$PATH" RECIPE="$(RECIPE)" STEPS="$(STEPS)" PORT="$(PORT)" sh scripts/run.sh
+	@PATH="$(CURDIR)/$(BIN):$$PATH" RECIPE="$(RECIPE)" STEPS="$(STEPS)" GPUS="$(GPUS)" PORT="$(PORT)" sh scripts/run.sh
 
 test: .venv/developers
 	$(BIN)/python -m pytest --numprocesses 3 --dist worksteal

@@ -15,7 +15,7 @@ def changed(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
     """`recipe` with other plain values at paths like "learning_rate" or "distortions.crop_size".
 
     In a list, a part of a path is an entry's number, or the name it bears as its first value: "groups.head.momentum".
-    Raises UserError for a path that leads nowhere, and where nothing is changed by it.
+    Raises UserError for a path that leads nowhere, a word that is not known there, and where nothing is changed by it.
     """
     values = json.loads(json.dumps(recipe.as_dict()))
     for path, value in changes.items():
@@ -29,7 +29,10 @@ def changed(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
             raise UserError(f"{recipe.name} has no {path}; training/recipe.py says what it has.") from error
         if before == value:
             raise UserError(f"{path} is {json.dumps(value)} in {recipe.name} as it is; give another value.")
-    return from_dict(values)
+    try:
+        return from_dict(values)
+    except ValueError as error:
+        raise UserError(f"{recipe.name} cannot be changed so: {error}.") from error
 
 
 def parsed(text: str) -> dict[str, Any]:

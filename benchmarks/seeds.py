@@ -16,7 +16,7 @@ from benchmarks.kept_outcomes import KeptOutcomes
 from benchmarks.outcome import Outcome
 from training import choices, cifar10, named_datasets
 from training.dataset import Dataset
-from training.device import choose_device, choose_precision, describe
+from training.device import choose_device, choose_precision, device_name
 from training.recipe import RECIPES
 
 
@@ -39,7 +39,11 @@ class Conditions:
 
     def identity(self, **what: object) -> str:
         """Of a program under these conditions, to which `what` adds plain values."""
-        mine = {"device": describe(self.device), "precision": self.precision, "pictures": self.pictures.train.sha256()}
+        mine = {
+            "device": device_name(self.device),
+            "precision": self.precision,
+            "pictures": self.pictures.train.sha256(),
+        }
         return json.dumps(mine | what, sort_keys=True)
 
     def facts(self) -> str:

@@ -12,7 +12,7 @@ command -v "$python" >/dev/null || {
     exit 2
 }
 "$python" -c 'import ensurepip, venv' 2>/dev/null || {
-    echo "$python has no venv module; on Debian and Ubuntu: apt install python3-venv" >&2
+    echo "$python has no venv module; on Debian and Ubuntu: apt install $(basename "$python")-venv" >&2
     exit 2
 }
 exec "$python" -m venv .venv

@@ -10,8 +10,8 @@ python -c 'import socket, sys; socket.create_server(("127.0.0.1", int(sys.argv[1
 }
 
 if [ -z "${RECIPE:-}${STEPS:-}" ]; then
-    echo "Training 2,000 steps of the tutorial's 60,000 (make run STEPS=60000), which are a try. make run RECIPE=fast trains"
-    echo "a better network. README.md says what was measured, and how long it takes."
+    echo "Training 2,000 steps of the tutorial's 60,000 (make run STEPS=60000), only to try it. make run RECIPE=fast"
+    echo "trains a better network. README.md says what was measured, and how long it takes."
 fi
 . scripts/train.sh
 

@@ -1,8 +1,9 @@
 #!/bin/sh
-# From nothing to a published bundle: get the data, train, evaluate, export. Run again, it goes on where it stopped.
+# From nothing to a published bundle: get the data, train and evaluate, export. Run again, it goes on where it stopped.
 #
 #   RECIPE      one of `python -m training train --help` (tutorial)
-#   STEPS       updates (2000 of the tutorial's, all of another recipe's)
+#   STEPS       updates (2000 with tutorial, else all of the recipe's)
+#   GPUS        how many to train on (one, where there is any)
 #   MODELS_DIR  where the bundle is published (models)
 #   RUNS_DIR    where runs are kept (runs)
 #   CIFAR10_DIR where the data is, or is to be (data)
@@ -13,6 +14,7 @@ set -eu
 trap 'exit 143' TERM
 recipe=${RECIPE:-tutorial}
 steps=${STEPS:-}
+gpus=${GPUS:-}
 models_dir=${MODELS_DIR:-models}
 
 data=cifar10
@@ -29,6 +31,6 @@ if [ "$recipe" = tutorial ]; then
 else
     run_dir=$run_dir-$recipe
 fi
-python -m training train --data $data --recipe "$recipe" ${steps:+--steps "$steps"} --run-dir "$run_dir" --resume
-python -m training eval --run-dir "$run_dir"
+python -m training train --data $data --recipe "$recipe" ${steps:+--steps "$steps"} ${gpus:+--gpus "$gpus"} \
+    --run-dir "$run_dir" --resume
 python -m training export --run-dir "$run_dir" --models-dir "$models_dir"

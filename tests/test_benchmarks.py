@@ -19,7 +19,7 @@ from benchmarks.scaling import Size, table
 from benchmarks.summaries import shares
 from tests.training.test_reference import WEIGHTS
 from training.recipe import RECIPES
-from training.recipe_parts import TutorialNetwork as TutorialArchitecture
+from training.recipe_parts import TutorialArchitecture
 from training.tutorial_network import TutorialNetwork
 
 REPOSITORY = Path(__file__).parent.parent

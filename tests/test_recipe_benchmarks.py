@@ -122,3 +122,9 @@ def test_a_recipe_changes_where_a_path_leads() -> None:
 def test_a_path_that_leads_nowhere_is_refused(path: str, reason: str) -> None:
     with pytest.raises(UserError, match=rf"^{re.escape(reason)}"):
         changed(RECIPE, {path: 0.1})
+
+
+def test_a_word_that_is_not_known_is_refused() -> None:
+    reason = "tutorial cannot be changed so: 'adam' is none of sgd, muon."
+    with pytest.raises(UserError, match=f"^{reason}$"):
+        changed(RECIPE, {"groups.others.optimizer": "adam"})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import shlex
+import signal
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -24,6 +25,7 @@ def main(arguments: Sequence[str]) -> int:
         from training import commands
 
         commands.COMMANDS[args.command](args)
+        sys.stdout.flush()  # here, where it may be too late to write, and not at the interpreter's end
     except UserError as error:
         print(error, file=sys.stderr)
         return error.status
@@ -33,7 +35,10 @@ def main(arguments: Sequence[str]) -> int:
         print(f"{stopped} To go on: {_resuming(arguments)}", file=sys.stderr)
         return stopped.status
     except KeyboardInterrupt:
-        return 130
+        return 128 + signal.SIGINT
+    except BrokenPipeError:  # whoever read the output, `head` for example, has left
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     return 0
 
 

@@ -5,7 +5,6 @@ Every picture of a split counts once. (The tutorial's cifar10_eval.py counts 79 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -13,12 +12,8 @@ from torch import Tensor
 
 from training.dataset import Split
 from training.distributed import World
-from training.inference import logits_of_pictures
+from training.inference import logits_of
 from training.network import Network
-from training.recipe import Recipe
-from training.views import VIEWS
-
-PIXELS = 1_500_000  # of what networks see at once, which fits any device
 
 
 @dataclass(frozen=True)
@@ -36,21 +31,6 @@ class Accuracy:
         """Class name to accuracy; classes of which the split has no picture are left out."""
         counts = zip(class_names, self.correct, self.pictures, strict=True)
         return {name: correct / pictures for name, correct, pictures in counts if pictures}
-
-
-def logits_of(network: Network, images: Tensor, device: torch.device) -> Iterator[Tensor]:
-    """float32 [N, classes] on the device, N pictures at once, for uint8 [M, 3, H, W] wherever they are, in their order.
-
-    To be used under torch.inference_mode; the network is on the device.
-    """
-    for part in images.split(pictures_at_once(network.recipe)):
-        if len(part):  # of an empty tensor split makes an empty part
-            yield logits_of_pictures(network, part.to(device))
-
-
-def pictures_at_once(recipe: Recipe) -> int:
-    """How many pictures a batch of an evaluation has."""
-    return max(1, PIXELS // (recipe.input_size**2 * VIEWS[recipe.test_time_views]))
 
 
 @torch.inference_mode()

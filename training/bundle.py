@@ -23,7 +23,7 @@ FORMAT_VERSION = "1"
 
 _BESIDE = ".publishing"  # servers pass over names that are no numbers
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-_VERSION = re.compile(r"[1-9][0-9]*")
+_VERSION = re.compile(r"[1-9][0-9]{0,17}")  # what a server takes for one
 
 
 @dataclass(frozen=True, order=True)
@@ -50,9 +50,14 @@ class Publisher:
         self.directory = models_dir / name
 
     def newest(self) -> Bundle | None:
-        """The highest version that has a model file."""
-        bundles = [Bundle(version, self.directory / str(version) / "model.onnx") for version in self._versions()]
-        return max((bundle for bundle in bundles if bundle.path.is_file()), default=None)
+        """The highest version that has a model file. Raises UserError where the folder can't be read."""
+        try:
+            bundles = [Bundle(version, self.directory / str(version) / "model.onnx") for version in self._versions()]
+            return max((bundle for bundle in bundles if bundle.path.is_file()), default=None)
+        except OSError as error:
+            raise UserError(
+                f"{self.directory} cannot be read ({error.strerror}); choose another --models-dir."
+            ) from error
 
     def publish(self, content: bytes) -> Bundle:
         """Writes the file as the next version: beside, flushed to the disk, then renamed, so that no reader meets half.

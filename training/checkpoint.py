@@ -122,7 +122,7 @@ class CheckpointDirectory:
                 self._refused.add(newest.path)
                 print(f"{error} The checkpoint before it is used.", flush=True)
         if tried & self._refused:
-            raise UserError(f"No checkpoint in {self.path} is sound; train again with --overwrite.")
+            raise UserError(f"No checkpoint in {self.path} is sound; delete {self.path.parent} to train anew.")
         return None
 
     def _thin_out(self, step: int) -> None:

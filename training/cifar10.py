@@ -45,7 +45,7 @@ def directory(data_dir: Path | None) -> Path:
     Whoever gives `cifar-10-batches-bin` itself means the folder around it, and gets that.
     """
     chosen = data_dir or Path(os.environ.get(DIRECTORY_VARIABLE) or DEFAULT_DIRECTORY)
-    chosen = chosen.expanduser()
+    chosen = Path(os.path.expanduser(chosen))  # which leaves "~nobody" as it is
     inside = chosen.absolute()
     if inside.name == FOLDER and not (inside / FOLDER).exists():
         return inside.parent

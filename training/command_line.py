@@ -10,8 +10,8 @@ from training.flag_values import data, positive_number, share, whole_number
 from training.recipe import RECIPES
 
 PROGRAM = "python -m training"
-EXIT_STATUS = """exit status: 0 done, 1 the model diverged, 2 something to mend (the last line says what), 3 no network,
-128 + the signal's number when stopped by it"""
+EXIT_STATUS = """exit status: 0 done, 1 it failed (the model diverged, another process was lost), 2 something to mend
+(the last line says what), 3 no network, 128 + the signal's number when stopped by it"""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -57,7 +57,8 @@ def _train(subcommands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     batch.add_argument(
         "--batch-size",
         type=whole_number(1),
-        help=f"pictures an update on each GPU (default: the recipe's; tutorial: {recipe.batch_size})",
+        help="pictures an update on each GPU (default: the recipe's, which others than tutorial divide among all GPUs; "
+        f"tutorial: {recipe.batch_size})",
     )
     batch.add_argument(
         "--global-batch", type=whole_number(1), metavar="PICTURES", help="pictures an update on all GPUs together"

@@ -6,7 +6,7 @@ import argparse
 import time
 
 from training import choices, cifar10, download, evaluation, named_datasets
-from training.device import choose_device, prepare
+from training.device import choose_device, memory_to_evaluate, prepare
 from training.errors import UserError
 from training.heap import keep_freed_memory
 from training.recipe import Recipe
@@ -25,7 +25,7 @@ def fetch(args: argparse.Namespace) -> None:
         image_size = args.image_size or Recipe.image_size
         data_dir = named_datasets.fetched(args.data, args.data_dir)
         dataset = named_datasets.load(args.data, data_dir, image_size, args.test_share)
-        named_datasets.describe(args.data, dataset)
+        named_datasets.announce_folder(args.data, dataset)
         if args.sample is not None:
             label = write_sample(dataset, args.sample)
             print(f"Wrote a test picture, labelled {label}, to {args.sample}.")
@@ -39,12 +39,13 @@ def evaluate(args: argparse.Namespace) -> None:
     device = choose_device(args.device)
     prepare(device)
     keep_freed_memory()
-    if args.watch:
-        for found in evaluation.watch(run_dir, dataset, device, args.interval):
-            print(f"{found.sentence()}\n{found.table()}", flush=True)
-    else:
-        found = evaluation.evaluate_newest(run_dir, dataset, device)
-        print(f"{found.sentence()}\n{found.table()}\nWritten to {run_dir.path / 'eval.json'}.")
+    with memory_to_evaluate(device):
+        if args.watch:
+            for found in evaluation.watch(run_dir, dataset, device, args.interval):
+                print(f"{found.sentence()}\n{found.table()}", flush=True)
+        else:
+            found = evaluation.evaluate_newest(run_dir, dataset, device)
+            print(f"{found.sentence()}\n{found.table()}\nWritten to {run_dir.path / 'eval.json'}.")
 
 
 def export_bundle(args: argparse.Namespace) -> None:
@@ -58,8 +59,7 @@ def export_bundle(args: argparse.Namespace) -> None:
             f"{args.name} is for models trained on {args.name} and this run was trained on {dataset.name}; choose "
             "another --name."
         )
-    for sentence in export(run_dir, dataset, args.models_dir, args.name, args.quantize):
-        print(sentence, flush=True)
+    export(run_dir, dataset, args.models_dir, args.name, args.quantize)
 
 
 def _wait_for_training(run_dir: RunDirectory, interval: float) -> None:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import cast
 
 import torch
 from torch import nn
 
 from training.device import autocast
+from training.say import Say
 
 
-def compiled(network: nn.Module, images: torch.Tensor, precision: str, say: Callable[[str], object]) -> nn.Module:
+def compiled(network: nn.Module, images: torch.Tensor, precision: str, say: Say) -> nn.Module:
     """`network`, compiled for batches that look like `images`, forward and backward; `say` is told how long it took.
 
     The weights are shared, and its buffers are afterwards what they were. Where it cannot be compiled (there is no C

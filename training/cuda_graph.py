@@ -12,10 +12,11 @@ from typing import Generic, TypeVar
 import torch
 
 from training.loader import Plan
+from training.say import Say
 
 Result = TypeVar("Result")
 
-UPDATES_BEFORE_CAPTURE = 11  # as many as DistributedDataParallel needs; they are ordinary updates of the run
+UPDATES_BEFORE_CAPTURE = 11  # as many as DistributedDataParallel needs; `TrainingStep.warm_up` does and undoes them
 
 
 class CapturedUpdate(Generic[Result]):
@@ -29,7 +30,7 @@ class CapturedUpdate(Generic[Result]):
     def __init__(
         self,
         update: Callable[[Plan], Result],
-        say: Callable[[str], object],
+        say: Say,
         name: str = "The step",
         updates_before_capture: int = UPDATES_BEFORE_CAPTURE,
     ) -> None:

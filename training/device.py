@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 
 import torch
@@ -70,7 +71,12 @@ def autocast(precision: str, device: torch.device) -> contextlib.AbstractContext
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
-def describe(device: torch.device) -> str:
+def processors() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def device_name(device: torch.device) -> str:
     """For people: "NVIDIA H100 80GB HBM3", "CPU, 2 threads", "CPU, 1 thread"."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
@@ -79,8 +85,8 @@ def describe(device: torch.device) -> str:
 
 
 @contextlib.contextmanager
-def telling_of_memory(batch_size: int) -> Iterator[None]:
-    """While the block runs, memory that is not to be had for `batch_size` pictures an update is a UserError."""
+def telling_of_memory(purpose: str, remedy: str | None = None) -> Iterator[None]:
+    """Turns running out of memory inside the block into a UserError, which says what for and what else helps."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
@@ -88,6 +94,11 @@ def telling_of_memory(batch_size: int) -> Iterator[None]:
         if not (on_gpu or isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error)):
             raise
         raise UserError(
-            f"The {'GPU' if on_gpu else 'machine'} has not enough free memory for {batch_size} pictures an update; "
-            "choose a smaller --batch-size or --global-batch, or end what else uses it."
+            f"The {'GPU' if on_gpu else 'machine'} has not enough free memory {purpose}; "
+            f"{f'{remedy}, or ' if remedy else ''}end what else uses it."
         ) from error
+
+
+def memory_to_evaluate(device: torch.device) -> contextlib.AbstractContextManager[None]:
+    """`telling_of_memory`, for evaluations."""
+    return telling_of_memory("to evaluate the network", "add --device cpu" if device.type == "cuda" else None)

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TypeVar
 
 import torch.distributed as dist
@@ -19,6 +20,9 @@ from training.errors import LostRank, OtherRankFailed, UserError
 from training.rendezvous import connect
 
 Result = TypeVar("Result")
+
+# Half an hour, PyTorch's own limit, is soon over while one rank decodes a large folder and the others wait.
+PATIENCE = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,7 @@ class World:
     rank: int = 0
     size: int = 1
     local_rank: int = 0  # among the ranks of this machine: which GPU is whose
+    patient: dist.ProcessGroup | None = None  # all ranks again, which wait `PATIENCE` for each other
 
     @property
     def is_main(self) -> bool:
@@ -40,8 +45,8 @@ class World:
         """This rank's part of `count` things: all ranks' parts are disjoint, in order, and differ by one at most."""
         return slice(count * self.rank // self.size, count * (self.rank + 1) // self.size)
 
-    def on_main(self, function: Callable[[], Result]) -> Result:
-        """What rank 0's call returned, on every rank; the others don't call.
+    def on_main(self, function: Callable[[], Result], slow: bool = False) -> Result:
+        """What rank 0's call returned, on every rank; the others don't call. `slow`: it may take hours.
 
         A UserError there ends all ranks: raised on rank 0, and as OtherRankFailed on the others.
         """
@@ -53,14 +58,14 @@ class World:
                 told = [function()]
             except UserError as error:
                 told = [error]
-        dist.broadcast_object_list(told, src=0)
+        dist.broadcast_object_list(told, src=0, group=self.patient if slow else None)
         (outcome,) = told
         if isinstance(outcome, UserError):
             raise outcome if self.is_main else OtherRankFailed(outcome.status)
         return outcome  # type: ignore[return-value]
 
-    def on_each(self, function: Callable[[], Result]) -> Result:
-        """What this rank's own call returned, once it has succeeded on all of them.
+    def on_each(self, function: Callable[[], Result], slow: bool = False) -> Result:
+        """What this rank's own call returned, once it has succeeded on all of them. `slow`: it may take hours.
 
         Of the ranks that raise a UserError the lowest raises it, all others OtherRankFailed.
         """
@@ -71,7 +76,7 @@ class World:
             outcome = function()
         except UserError as error:
             outcome = error
-        statuses = self.gather(outcome.status if isinstance(outcome, UserError) else 0)
+        statuses = self.gather(outcome.status if isinstance(outcome, UserError) else 0, slow)
         failed = [rank for rank, status in enumerate(statuses) if status]
         if isinstance(outcome, UserError) and failed[0] == self.rank:
             raise outcome
@@ -79,12 +84,12 @@ class World:
             raise OtherRankFailed(statuses[failed[0]])
         return outcome  # type: ignore[return-value]
 
-    def gather(self, value: Result) -> list[Result]:
-        """Every rank's value (anything that can be pickled), by rank, on every rank."""
+    def gather(self, value: Result, slow: bool = False) -> list[Result]:
+        """Every rank's value (anything that can be pickled), by rank, on every rank. `slow`: one may take hours."""
         if self.size == 1:
             return [value]
         values: list[Result] = [value] * self.size
-        dist.all_gather_object(values, value)
+        dist.all_gather_object(values, value, group=self.patient if slow else None)
         return values
 
     def sum(self, values: Tensor) -> Tensor:
@@ -105,17 +110,19 @@ def join() -> Iterator[World]:
 
     Raises LostRank where another rank disappears in the middle, since what it was to send never comes.
     """
-    world = World(*(int(os.environ.get(name, alone)) for name, alone in _VARIABLES))
-    if world.size == 1:
-        yield world
+    rank, size, local_rank = (int(os.environ.get(name, alone)) for name, alone in _VARIABLES)
+    if size == 1:
+        yield World()
         return
     try:
         connect()
-        yield world
+        patient = dist.new_group(backend="gloo", timeout=PATIENCE)
+        assert isinstance(patient, dist.ProcessGroup), "every rank is in it"
+        yield World(rank, size, local_rank, patient)
     except RuntimeError as error:
         if not _is_lost_connection(error):
             raise
-        raise LostRank(world.rank) from error
+        raise LostRank(rank) from error
     finally:
         if dist.is_initialized():
             dist.destroy_process_group()

@@ -80,8 +80,10 @@ def fetch(
     except OSError as error:
         if error.errno in _NO_ROOM:
             raise _no_room(folder, archive) from error
-        reason = error.strerror or error
-        raise UserError(f"{folder} cannot be written ({reason}); choose another folder with --data-dir.") from error
+        raise UserError(
+            f"{folder} holds no {cifar10.FOLDER} and cannot be written to ({error.strerror or error}); give --data-dir "
+            f"or ${cifar10.DIRECTORY_VARIABLE} the folder that holds it, or one that can be written to."
+        ) from error
     return folder
 
 
@@ -198,14 +200,15 @@ def _no_room(folder: Path, archive: Archive) -> UserError:
     needed = (archive.size + _UNPACKED_BYTES) / 1e6
     return UserError(
         f"There is no room for CIFAR-10 in {folder}, which takes {needed:,.0f} MB while it is unpacked; make "
-        "room or choose another folder with --data-dir."
+        f"room or choose another folder with --data-dir or ${cifar10.DIRECTORY_VARIABLE}."
     )
 
 
 def _no_network(archive: Archive, reason: str) -> NoNetwork:
     return NoNetwork(
-        f"CIFAR-10 cannot be fetched from {archive.url} ({reason}); check the network, or give --data-dir a "
-        f"folder that holds {cifar10.FOLDER} or {archive.file_name}, or go on with --data synthetic."
+        f"CIFAR-10 cannot be fetched from {archive.url} ({reason}); check the network, or give --data-dir "
+        f"or ${cifar10.DIRECTORY_VARIABLE} a folder that holds {cifar10.FOLDER} or {archive.file_name}, or go on with "
+        "--data synthetic."
     )
 
 

@@ -60,7 +60,7 @@ class Evaluator:
         run_dir: RunDirectory,
         dataset: Dataset,
         device: torch.device,
-        summaries: bool = True,
+        summaries: bool,
         world: World | None = None,
     ) -> None:
         """Each rank of the world evaluates a part of the pictures; rank 0 writes, for TensorBoard too if `summaries`.

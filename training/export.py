@@ -5,29 +5,32 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import torch
 from numpy.typing import NDArray
 
-from training.accuracy import Accuracy, count, pictures_at_once
+from training.accuracy import Accuracy, count
 from training.bundle import FORMAT_VERSION, Bundle, Publisher, with_metadata
 from training.dataset import Dataset, Split
 from training.errors import ExportFailed, UserError
 from training.evaluation import averaged_network, newest_checkpoint
+from training.inference import pictures_at_once
 from training.network import Network
 from training.onnx_model import ServedModel, to_onnx
 from training.provenance import libraries, now
 from training.quantization import check_accuracy, description, to_int8
 from training.recipe import Recipe
 from training.run_directory import RunDirectory
+from training.say import Say, announce
 from training.temperature import calibrate
 from training.triton_config import write_triton_config
 
 CHECKED_BATCHES = (1, 3, 64)  # pictures; the number is free in the graph
+CPU = torch.device("cpu")
 TOLERANCE = 1e-4  # between PyTorch's and onnxruntime's probabilities
 
 
@@ -37,54 +40,67 @@ def export(
     models_dir: Path,
     name: str | None = None,
     quantize: str | None = None,
-) -> Iterator[str]:
-    """Publishes the run's newest checkpoint as the next version of the model; yields sentences for people.
+    say: Say = announce,
+) -> Bundle:
+    """Publishes the run's newest checkpoint as the next version of the model, and returns that.
 
     `name` is the model's; None: the data set's. `quantize` is "int8" or None. Weights that are the newest version
-    already, in the same type, are not published twice. Raises ExportFailed where the bundle does not compute what
-    PyTorch computes, or in int8 is too inaccurate; UserError where there is no checkpoint or no room, and where the
-    newest version has other classes and nobody named the model.
+    already, in the same type and measured on the same pictures, are not published twice: it is returned. Raises
+    ExportFailed where the bundle does not compute what PyTorch computes, or in int8 is too inaccurate; UserError where
+    there is no checkpoint or no room, and where the newest version has other classes and nobody named the model.
     """
     publisher = Publisher(models_dir, dataset.name if name is None else name)
     checkpoint, state = newest_checkpoint(run_dir)
-    cpu = torch.device("cpu")
-    network = averaged_network(state, len(dataset.class_names), cpu)
+    network = averaged_network(state, len(dataset.class_names), CPU)
     weights_sha256 = _weights_sha256(network)
     superseded = publisher.newest()
     if superseded and name is None:
         _check_classes(superseded, dataset)
     if superseded and _holds(superseded, weights_sha256, quantize, dataset):
-        yield f"These weights are published already: {superseded.path}."
-        yield from write_triton_config(superseded)
-        return
+        say(f"These weights are published already: {superseded.path}.")
+        write_triton_config(superseded, say)
+        return superseded
 
-    yield f"Exporting the {'averaged weights' if network.recipe.ema_decay else 'weights'} of step {checkpoint.step}."
-    calibrate(network, dataset.test, cpu)
-    model = ServedModel(network)
-    graph = to_onnx(model, dataset.test.images.shape[-1])
-    session = _session(with_metadata(graph, {}))
-    _check_against_pytorch(session, model, dataset.test)
-    accuracy = _measure(session, dataset, network.recipe)
-    yield _told(accuracy, "through onnxruntime")
+    say(f"Exporting the {'averaged weights' if network.recipe.ema_decay else 'weights'} of step {checkpoint.step}.")
+    calibrate(network, dataset.test, CPU)
+    graph, accuracy = _checked(network, dataset, say)
     metadata = {"temperature": str(network.temperature)} if network.recipe.calibrated else {}
     if quantize:
-        weights = [f"network.{name}" for name in network.quantized_weights()]
-        graph, in_float32 = to_int8(graph, dataset.train, weights), accuracy
-        accuracy = _measure(_session(with_metadata(graph, {})), dataset, network.recipe)
-        yield _told(accuracy, "in int8")
-        check_accuracy(in_float32, accuracy)
-        metadata["quantization"] = description(in_float32, dataset.train, weights)
-
+        graph, accuracy, metadata["quantization"] = _in_int8(graph, accuracy, network, dataset, say)
     metadata |= {
         **_description(run_dir, dataset, accuracy, network.recipe),
         "step": str(checkpoint.step),
         "weights_sha256": weights_sha256,
     }
     bundle = publisher.publish(with_metadata(graph, metadata))
-    yield f"Published {bundle.path}."
-    yield from write_triton_config(bundle)
+    say(f"Published {bundle.path}.")
+    write_triton_config(bundle, say)
     if superseded:
-        yield from _warn_of_lower_accuracy(bundle, superseded, accuracy)
+        _warn_of_lower_accuracy(bundle, superseded, accuracy, say)
+    return bundle
+
+
+def _checked(network: Network, dataset: Dataset, say: Say) -> tuple[onnx.ModelProto, Accuracy]:
+    """The graph, which computes what PyTorch computes, and what it recognizes of the test split."""
+    model = ServedModel(network)
+    graph = to_onnx(model, dataset.test.images.shape[-1])
+    session = _session(with_metadata(graph, {}))
+    _check_against_pytorch(session, model, dataset.test)
+    accuracy = _measure(session, dataset, network.recipe)
+    say(_told(accuracy, "through onnxruntime"))
+    return graph, accuracy
+
+
+def _in_int8(
+    graph: onnx.ModelProto, in_float32: Accuracy, network: Network, dataset: Dataset, say: Say
+) -> tuple[onnx.ModelProto, Accuracy, str]:
+    """The same in int8, and how that was made; `in_float32` is what `graph` recognizes."""
+    weights = [f"network.{name}" for name in network.quantized_weights()]
+    quantized = to_int8(graph, dataset.train, weights)
+    accuracy = _measure(_session(with_metadata(quantized, {})), dataset, network.recipe)
+    say(_told(accuracy, "in int8"))
+    check_accuracy(in_float32, accuracy)
+    return quantized, accuracy, description(in_float32, dataset.train, weights)
 
 
 def _check_classes(superseded: Bundle, dataset: Dataset) -> None:
@@ -104,6 +120,7 @@ def _holds(bundle: Bundle, weights_sha256: str, quantize: str | None, dataset: D
         metadata.get("weights_sha256") == weights_sha256
         and ("quantization" in metadata) == (quantize is not None)
         and metadata.get("class_names") == json.dumps(dataset.class_names)
+        and metadata.get("eval_data_sha256") == dataset.test.sha256()
     )
 
 
@@ -173,10 +190,10 @@ def _description(run_dir: RunDirectory, dataset: Dataset, accuracy: Accuracy, re
     }
 
 
-def _warn_of_lower_accuracy(bundle: Bundle, superseded: Bundle, accuracy: Accuracy) -> Iterator[str]:
+def _warn_of_lower_accuracy(bundle: Bundle, superseded: Bundle, accuracy: Accuracy, say: Say) -> None:
     before = superseded.metadata().get("eval_accuracy")
     if before is not None and float(before) > accuracy.overall:
-        yield (
+        say(
             f"Version {superseded.version}, which it supersedes, was more accurate ({float(before):.4f} against "
             f"{accuracy.overall:.4f}). To go back: rm -r {shlex.quote(str(bundle.path.parent))}"
         )

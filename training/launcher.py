@@ -13,6 +13,8 @@ from torch.distributed.elastic.multiprocessing import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
+from training.device import processors
+
 SHUTDOWN_SECONDS = 120  # that the ranks have, after a signal, to finish an evaluation and save
 
 
@@ -22,7 +24,7 @@ def launch(ranks: int, arguments: Sequence[str]) -> int:
     Each process finds in its environment which one it is. Their output is this process's output. A signal is passed on.
     """
     # Each of them would start a thread for every core.
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // ranks)))
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, processors() // ranks)))
     # The ranks say themselves, in one sentence, what went wrong; the launcher would add a page.
     logging.disable(logging.CRITICAL)
     config = LaunchConfig(

@@ -8,6 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+DEPTH_RADIUS = 4  # channels on either side; with ALPHA the tutorial's numbers
+ALPHA = 0.001 / 9
+
 
 class _FastLocalResponseNorm(torch.autograd.Function):
     """y = x * s^-0.75 with s = 1 + conv1x1(x^2, band), and its gradient, in as few passes over memory as they need.
@@ -34,7 +37,7 @@ class _FastLocalResponseNorm(torch.autograd.Function):
 
 
 class LocalResponseNorm(nn.Module):
-    """`tf.nn.lrn(x, depth_radius=4, bias=1, alpha=0.001 / 9, beta=0.75)` on float [N, C, H, W].
+    """`tf.nn.lrn(x, DEPTH_RADIUS, bias=1, alpha=ALPHA, beta=0.75)` on float [N, C, H, W].
 
     Krizhevsky, Sutskever, Hinton: ImageNet Classification with Deep Convolutional Neural Networks, 2012, section 3.3.
     The sum over neighbouring channels is a 1x1 convolution of x^2 with a banded matrix: the operators called LRN are
@@ -44,12 +47,12 @@ class LocalResponseNorm(nn.Module):
     band: Tensor
     ones: Tensor
 
-    def __init__(self, channels: int, depth_radius: int = 4, alpha: float = 0.001 / 9) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
         channel = torch.arange(channels)
-        near = (channel[:, None] - channel[None, :]).abs() <= depth_radius
+        near = (channel[:, None] - channel[None, :]).abs() <= DEPTH_RADIUS
         # Constants of the architecture, not weights: they stay out of the state dict.
-        self.register_buffer("band", (alpha * near)[:, :, None, None], persistent=False)
+        self.register_buffer("band", (ALPHA * near)[:, :, None, None], persistent=False)
         self.register_buffer("ones", torch.ones(channels), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -116,7 +116,7 @@ class Run:
             report.finish(done)
             report.say(f"The updates took {seconds:.2f} s, checkpoints and evaluations left out.")
             self._save(recorder)
-            recorder.trained(done, done - first_step, seconds)
+            recorder.ended(done, done - first_step, seconds)
             self._evaluate(evaluator, report, recorder)
             report.say(f"Trained {done} steps; the last checkpoint is {self._saved_as()}.")
 
@@ -132,12 +132,13 @@ class Run:
     def _tell(self, update: Update, stop: StopRequest, clock: Stopwatch, report: Reporter, recorder: Recorder) -> int:
         """Log line, records, summaries, where it is time for them; returns the signal that asks to stop, or 0.
 
-        Ranks must stop after the same update, so several of them agree about it, whenever they add up their losses.
+        Ranks must stop after the same update, so several of them agree about it, whenever they add up their losses, or
+        after each update where ten of them would take longer than whoever asks waits.
         """
         step = self.step.updates_done - 1  # counted as the tutorial counts: the first update is step 0
         asked = stop.signal or 0
         if step % LOG_EVERY:
-            return asked if self.world.size == 1 else 0
+            return max(self.world.gather(asked)) if self.world.size == 1 or self._has_long_updates() else 0
         losses, averaged, any_asked = self.step.mean_over_ranks(update.losses, float(asked > 0))
         if not math.isfinite(losses["total_loss"]):
             self._diverged("NaN" if math.isnan(losses["total_loss"]) else str(losses["total_loss"]))
@@ -149,6 +150,10 @@ class Run:
         if step % SUMMARY_EVERY == 0:
             self.world.on_main(lambda: recorder.summarize(interval, update.observation))
         return max(self.world.gather(asked)) if any_asked else 0
+
+    def _has_long_updates(self) -> bool:
+        recipe = self.settings.recipe
+        return recipe.epochs is not None and self.settings.device.type == "cpu"
 
     def _is_observed(self) -> bool:
         """Whether TensorBoard is to be shown what the next update looks like from inside."""

@@ -54,13 +54,15 @@ class MetricsLog:
         lines = _lines(records)
         if not lines:
             return
-        with self._alone(), self._path.open("ab") as file:
+        # Without a buffer: what is left in one is written when the file is closed, whatever was taken back before.
+        with self._alone(), self._path.open("ab", buffering=0) as file:
             end = file.tell()
+            left = memoryview(lines if self._ends_with_a_line() else b"\n" + lines)
             try:
-                file.write(lines if self._ends_with_a_line() else b"\n" + lines)
-                file.flush()
+                while left:
+                    left = left[file.write(left) :]
             except OSError:
-                os.truncate(self._path, end)  # no half of a line
+                file.truncate(end)  # no half of a line
                 raise
 
     def sync(self) -> None:

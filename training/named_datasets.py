@@ -14,9 +14,9 @@ from training.errors import UserError
 from training.folder import reading
 from training.folder.balance import sentences
 from training.folder.names import listed, shown
-from training.folder.progress import Say, announce
 from training.recipe import Recipe
 from training.run_directory import RunDirectory
+from training.say import Say, announce
 
 
 def load(
@@ -96,7 +96,7 @@ def share_of(description: dict[str, Any]) -> float:
     return DEFAULT_TEST_SHARE if share is None else float(share)
 
 
-def describe(name: str, dataset: Dataset, recipe: Recipe | None = None) -> None:
+def announce_folder(name: str, dataset: Dataset, recipe: Recipe | None = None) -> None:
     """Prints what is in a folder, and what to expect of it, with the recipe that it is trained with, if any."""
     if is_folder(name):
         for sentence in sentences(dataset, recipe):

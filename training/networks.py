@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from training.network import Network
 from training.recipe import Recipe
-from training.recipe_parts import TutorialNetwork as TutorialArchitecture
+from training.recipe_parts import TutorialArchitecture
 from training.tutorial_network import TutorialNetwork
 from training.whitened_network import WhitenedNetwork
 

@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 from training.plain_data import built
 from training.recipe_parts import (
     Distortions,
     Linear,
     ParameterGroup,
-    TutorialNetwork,
-    WhitenedNetwork,
+    TutorialArchitecture,
+    WhitenedArchitecture,
 )
 
 UPDATES_AN_EPOCH = 25  # at least: as many as batches of 2,000 make of CIFAR-10
-SMALLEST_BATCH = 64  # whose means and variances batch normalization can rely on
+SMALLEST_BATCH = 64  # of a rank, whose means and variances batch normalization can rely on
 # Pictures, repetitions counted. A thousand pictures of ten classes taught `fast` 65.4 % in 12,800, 67.9 % in 25,600 and
 # 68.1 % in 51,200.
 FEWEST_SEEN = 25_600
@@ -35,11 +35,14 @@ class Recipe:
     steps: int = 60_000  # updates; 154 epochs at batch 128
     epochs: float | None = None  # if given, `steps` follows from it and from the number of pictures, see `fitted_to`
     batch_size: int = 128  # pictures an update
-    batch_of: str = "gpu"  # that many on each GPU, as in the tutorial's multi-GPU program; "update": on all together
+    batch_of: Literal["gpu", "update"] = (
+        "gpu"  # that many on each GPU, as in the tutorial's multi-GPU program; "update": on all together
+    )
     image_size: int = 32  # pixels a side, of the pictures as they are stored and served
-    network: TutorialNetwork | WhitenedNetwork = field(default_factory=TutorialNetwork)
+    network: TutorialArchitecture | WhitenedArchitecture = field(default_factory=TutorialArchitecture)
     distortions: Distortions = field(default_factory=Distortions)
-    normalization: str = "picture"  # see normalization.py; "channel": by the training pictures' means and deviations
+    # See normalization.py; "channel": by the training pictures' means and deviations.
+    normalization: Literal["picture", "channel"] = "picture"
     label_smoothing: float = 0.0  # share of each label that is spread over all classes
     learning_rate: float = 0.1
     groups: tuple[ParameterGroup, ...] = (
@@ -49,7 +52,12 @@ class Recipe:
     )
     ema_decay: float = 0.9999  # of the weights; less during the first steps, see averages.py; 0: the weights themselves
     test_time_views: str = "one"  # of a picture whose logits are averaged; see views.py
-    calibrated: bool = False  # whether confidences are made what share of such answers is right; see temperature.py
+    calibrated: bool = False  # whether confidences are made to match accuracy; see temperature.py
+
+    @property
+    def rates_end_with_it(self) -> bool:
+        """Whether learning rates fall to zero at the last update, so that a longer training is another one."""
+        return any(isinstance(group.schedule, Linear) and group.schedule.epochs is None for group in self.groups)
 
     @property
     def resizable(self) -> bool:
@@ -61,19 +69,20 @@ class Recipe:
         """Pixels a side of what the network sees."""
         return self.distortions.crop_size or self.image_size
 
-    def fitted_to(self, pictures: int, batch_size: int | None = None) -> Recipe:
-        """This recipe for so many training pictures, and for batches of another size where one is given; once.
+    def fitted_to(self, pictures: int, batch_size: int | None = None, ranks: int = 1) -> Recipe:
+        """This recipe for so many training pictures and ranks, and for batches of `batch_size` where it is given; once.
 
         One that counts updates, not epochs, stays as it is but for the batches. Of a small set the batches are smaller,
         so that an epoch has `UPDATES_AN_EPOCH`, and it is gone through until `FEWEST_SEEN` have been seen. Of large
-        pictures they are smaller too, so that they take no more memory. With the batches grow and shrink SGD's learning
-        rates (the linear scaling rule: Goyal et al., Accurate, Large Minibatch SGD, 2017); Muon's updates are as long
+        pictures they are smaller too, so that they take no more memory. SGD's learning rates grow and shrink with the
+        batches (the linear scaling rule: Goyal et al., Accurate, Large Minibatch SGD, 2017); Muon's updates are as long
         whatever the batch.
         """
         if self.epochs is None:
-            return self.with_changes(batch_size=batch_size)
+            on_all = self.batch_size * ranks if self.batch_of == "gpu" else None
+            return self.with_changes(batch_size=batch_size or on_all)
         as_much_memory = self.batch_size * Recipe.image_size**2 // self.image_size**2
-        fitting = max(SMALLEST_BATCH, min(as_much_memory, pictures // UPDATES_AN_EPOCH))
+        fitting = max(SMALLEST_BATCH * ranks, min(as_much_memory, pictures // UPDATES_AN_EPOCH))
         batch_size = batch_size or min(self.batch_size, fitting)
         scale = batch_size / self.batch_size
         seen = max(self.epochs * pictures, FEWEST_SEEN)
@@ -105,7 +114,7 @@ class Recipe:
 def from_dict(values: dict[str, Any]) -> Recipe:
     """The inverse of `Recipe.as_dict`, also after a trip through JSON (where tuples become lists).
 
-    Raises TypeError for a key that no recipe has, KeyError for a kind of part that there is none of.
+    Raises TypeError, KeyError or ValueError where they are no recipe; see `plain_data.built`.
     """
     return built(Recipe, values)
 
@@ -118,7 +127,7 @@ FAST = Recipe(
     epochs=8,
     batch_size=2000,
     batch_of="update",
-    network=WhitenedNetwork(),  # its whitening, first weights and norms have their sources in whitened_network.py
+    network=WhitenedArchitecture(),  # its whitening, first weights and norms have their sources in whitened_network.py
     # Moved by up to two pixels, as He et al. moved pictures by four (Deep Residual Learning, 2015, section 4.2).
     distortions=Distortions(crop_size=None, translate=2 / 32, flip="alternating", brightness=0.0, contrast=(1.0, 1.0)),
     normalization="channel",
@@ -144,7 +153,7 @@ ACCURATE = replace(
     steps=2000,
     epochs=40,
     batch_size=1000,
-    network=WhitenedNetwork(widths=(128, 512, 512), depth=3),
+    network=WhitenedArchitecture(widths=(128, 512, 512), depth=3),
     distortions=replace(FAST.distortions, translate=4 / 32, cutout=12 / 32),
     learning_rate=0.12,  # in a network a quarter as wide, 8 epochs: 85.3 %, and 83.9 % with 0.24
 )

@@ -26,26 +26,41 @@ def fitted(
 ) -> Recipe:
     """What `chosen` gave, for so many training pictures and ranks, with what else was given on the command line.
 
-    A run that is resumed by another number of ranks keeps its batches, and so its pictures' order. Raises UserError for
+    A run that is resumed by another number of ranks keeps its batches, and so its pictures' order. One that is resumed
+    with other batches or pictures, which it may be before its first checkpoint, is fitted anew. Raises UserError for
     too small a batch.
     """
     batch_size = args.batch_size * world_size if args.batch_size else args.global_batch
-    if before and _goes_on(args, before):
-        recipe = recipe.with_changes(batch_size=batch_size)
-    else:
-        ranks = world_size if recipe.batch_of == "gpu" else 1
-        recipe = recipe.fitted_to(pictures, batch_size or (recipe.batch_size * ranks if ranks > 1 else None))
+    if not (before and _goes_on(args, before)):
+        recipe = recipe.fitted_to(pictures, batch_size, world_size)
+    elif not _is_fitted(recipe, before, pictures, batch_size):
+        recipe = _before_it_was_fitted(recipe).fitted_to(pictures, batch_size, world_size)
     recipe = recipe.with_changes(steps=args.steps, learning_rate=args.learning_rate)
     if recipe.batch_size < world_size:
         raise UserError(
-            f"{recipe.batch_size} pictures an update are too few for {world_size} processes; give --global-batch at "
-            f"least {world_size}, or start fewer."
+            f"A batch of {recipe.batch_size} is too small for {world_size} processes; give --global-batch at least "
+            f"{world_size}, or start fewer."
         )
     return recipe
 
 
 def _goes_on(args: argparse.Namespace, before: dict[str, Any]) -> bool:
     return args.recipe in (None, before["recipe"]["name"])
+
+
+def _is_fitted(recipe: Recipe, before: dict[str, Any], pictures: int, batch_size: int | None) -> bool:
+    """Whether it is for such pictures and batches, as `before` describes it."""
+    return (
+        batch_size in (None, recipe.batch_size)
+        and recipe.image_size == before["recipe"].get("image_size")
+        and pictures == before.get("training_pictures", pictures)
+    )
+
+
+def _before_it_was_fitted(recipe: Recipe) -> Recipe:
+    if recipe.epochs is None or recipe.name not in RECIPES:
+        return recipe
+    return RECIPES[recipe.name].with_changes(image_size=recipe.image_size, learning_rate=recipe.learning_rate)
 
 
 def _named(args: argparse.Namespace) -> Recipe:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -11,17 +12,18 @@ class Distortions:
 
     crop_size: int | None = 24  # pixels; evaluation takes the central square; None: as large as the picture
     translate: float = 0.0  # of the side: how far a picture may move, its edge mirrored, before the crop is taken
-    flip: str = "random"  # left to right, every second picture on average; "alternating": each, every second epoch
+    # Left to right, every second picture on average; "alternating": each, every second epoch.
+    flip: Literal["random", "alternating", "none"] = "random"
     brightness: float = 63.0  # added to all pixels of a picture, uniform in [-63, 63), on the scale 0..255
     contrast: tuple[float, float] = (0.2, 1.8)  # factor on the distance from each channel's mean
     cutout: float = 0.0  # of the side: a square that is blanked, anywhere in the picture
 
 
 @dataclass(frozen=True)
-class TutorialNetwork:
+class TutorialArchitecture:
     """tutorial_network.py: the standard deviations of the weights' truncated normals (2 sigma), the constant biases."""
 
-    kind: str = "tutorial"
+    kind: Literal["tutorial"] = "tutorial"
     conv1: float = 1e-4  # the original's value: the first layer wakes up slowly, within the first thousand steps
     conv2: float = 1e-4
     local3: float = 0.04
@@ -31,10 +33,10 @@ class TutorialNetwork:
 
 
 @dataclass(frozen=True)
-class WhitenedNetwork:
+class WhitenedArchitecture:
     """whitened_network.py: how wide and deep, and how its weights start."""
 
-    kind: str = "whitened"
+    kind: Literal["whitened"] = "whitened"
     widths: tuple[int, int, int] = (64, 256, 256)  # channels of the three blocks
     depth: int = 2  # convolutions a block; of three or more, all but the first are a residual
     whitening: bool = True  # the first layer whitens patches of 2x2 pixels; if not, its weights are random and learned
@@ -45,7 +47,7 @@ class WhitenedNetwork:
 class Staircase:
     """The learning rate falls by a factor every so many epochs."""
 
-    kind: str = "staircase"
+    kind: Literal["staircase"] = "staircase"
     factor: float = 0.1
     epochs: float = 350.0
 
@@ -54,9 +56,8 @@ class Staircase:
 class Linear:
     """The learning rate falls to zero in a straight line."""
 
-    kind: str = "linear"
+    kind: Literal["linear"] = "linear"
     epochs: float | None = None  # after which it is zero, and the parameters stay; None: at the last update
-    warmup: float = 0.0  # of those updates, during which it first rises from a fifth
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class ParameterGroup:
     """Some of a network's parameters, and how they move; see optimizer.py."""
 
     parameters: str  # what the network calls them
-    optimizer: str = "sgd"  # or "muon"
+    optimizer: Literal["sgd", "muon"] = "sgd"
     learning_rate: float = 1.0  # factor on the recipe's
     momentum: float = 0.0  # Nesterov's
     weight_decay: float = 0.0  # times sum(w^2) / 2, added to the loss

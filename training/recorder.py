@@ -38,7 +38,7 @@ class Recorder:
             self._summaries.write(interval, observation)
         self.flush()
 
-    def trained(self, step: int, updates: int, seconds: float) -> None:
+    def ended(self, step: int, updates: int, seconds: float) -> None:
         """For metrics.jsonl: the last update is done, and saved; nothing is written yet."""
         if self._metrics:
             self._unwritten.append(measured("end", step, {"updates": updates, "seconds": round(seconds, 3)}))

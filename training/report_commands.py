@@ -8,7 +8,7 @@ import torch
 
 from training import named_datasets
 from training.dataset import Dataset
-from training.device import choose_device, prepare
+from training.device import choose_device, memory_to_evaluate, prepare
 from training.heap import keep_freed_memory
 from training.run_directory import RunDirectory
 
@@ -37,4 +37,5 @@ def write(run_dir: RunDirectory, dataset: Dataset, device: torch.device) -> None
     # What draws the page takes two seconds to import, and no other command needs it.
     from training.report.run_report import write_report
 
-    print(f"The report is {write_report(run_dir, dataset, device)}.", flush=True)
+    with memory_to_evaluate(device):
+        print(f"The report is {write_report(run_dir, dataset, device)}.", flush=True)

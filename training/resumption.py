@@ -11,16 +11,17 @@ from training.errors import UserError
 from training.recipe import Recipe
 from training.run_directory import RunDirectory
 
-STATE_FORMAT = 5  # of what a checkpoint holds
+STATE_FORMAT = 6  # of what a checkpoint holds
 
 
 def identity(recipe: Recipe, seed: int, fingerprint: str) -> dict[str, Any]:
-    """What must not change when a run is resumed; its length and the number of ranks may.
+    """What must not change when a run is resumed. The number of ranks may; so may its length, unless rates end with it.
 
     `fingerprint` is the training pictures' SHA-256.
     """
     values = recipe.as_dict()
-    del values["steps"]
+    if not recipe.rates_end_with_it:
+        del values["steps"]
     return {"recipe": values, "seed": seed, "training data": fingerprint}
 
 
@@ -29,8 +30,8 @@ def load_newest(run_dir: RunDirectory) -> tuple[Checkpoint, dict[str, Any]] | No
     newest = run_dir.checkpoints.load_newest()
     if newest is not None and newest[1].get("format") != STATE_FORMAT:
         raise UserError(
-            f"{newest[0].path} was written by another version of this program; go on with that version, or train "
-            "again with --overwrite."
+            f"{newest[0].path} was written by another version of this program; go on with that version, delete "
+            f"{run_dir.path} to train anew, or choose another --run-dir."
         )
     return newest
 
@@ -43,8 +44,8 @@ def load_to_resume(run_dir: RunDirectory, mine: dict[str, Any]) -> tuple[Checkpo
     differing = _differing(mine, newest[1]["identity"])
     if differing:
         raise UserError(
-            f"{run_dir.path} was trained with {' and '.join(differing)}; resume it with the same, train again with "
-            "--overwrite, or choose another --run-dir."
+            f"{run_dir.path} was trained with {' and '.join(differing)}; resume it with the same, delete it to train "
+            "anew, or choose another --run-dir."
         )
     return newest
 

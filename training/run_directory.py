@@ -41,11 +41,10 @@ class RunDirectory:
         Raises UserError where it holds an earlier run that is neither to be gone on with (`resume`) nor to be deleted
         (`overwrite`), anything but a run, or where another process is training in it.
         """
-        if self.path.exists() and not self.path.is_dir():
-            raise UserError(f"{self.path} is a file; choose another --run-dir.")
-        in_use = self._content()
-        if in_use and not self._is_run():
-            raise UserError(f"{self.path} holds files that are not a training run; choose another --run-dir.")
+        try:
+            in_use = self._is_in_use()
+        except OSError as error:
+            raise UserError(f"{self.path} cannot be read ({error.strerror}); choose another --run-dir.") from error
         if in_use and not (resume or overwrite):
             raise UserError(
                 f"{self.path} exists already; add --resume to go on with that run, --overwrite to delete it and start "
@@ -70,7 +69,17 @@ class RunDirectory:
 
     def damaged(self, reason: str) -> UserError:
         """What to tell of a description that does not say what it must."""
-        return UserError(f"{self.path / _DESCRIPTION} is damaged ({reason}); train again with --overwrite.")
+        return UserError(
+            f"{self.path / _DESCRIPTION} is damaged ({reason}); delete {self.path} to train anew, or choose another "
+            "--run-dir."
+        )
+
+    def of_another_version(self) -> UserError:
+        """What to tell of a description that this version cannot read."""
+        return UserError(
+            f"{self.path} was trained by another version of this program; go on with that version, delete {self.path} "
+            "to train anew, or choose another --run-dir."
+        )
 
     def trained(self) -> dict[str, Any]:
         """What recipe.json says. Raises UserError where nothing has been trained here."""
@@ -88,7 +97,7 @@ class RunDirectory:
         write_atomically(self.path / name, lambda file: file.write(text.encode()))
         return self.path / name
 
-    def describe(self, description: dict[str, Any]) -> None:
+    def write_description(self, description: dict[str, Any]) -> None:
         self.write_json(_DESCRIPTION, description)
 
     def empty(self) -> None:
@@ -111,6 +120,15 @@ class RunDirectory:
             (self.path / _LOCK).unlink(missing_ok=True)
             with contextlib.suppress(OSError):  # it holds something
                 self.path.rmdir()
+
+    def _is_in_use(self) -> bool:
+        """Whether it holds a run. Raises UserError where it holds anything else."""
+        if self.path.exists() and not self.path.is_dir():
+            raise UserError(f"{self.path} is a file; choose another --run-dir.")
+        in_use = bool(self._content())
+        if in_use and not self._is_run():
+            raise UserError(f"{self.path} holds files that are not a training run; choose another --run-dir.")
+        return in_use
 
     def _is_run(self) -> bool:
         return (self.path / _DESCRIPTION).exists() or bool(self.checkpoints.all())
@@ -135,5 +153,10 @@ class RunDirectory:
             raise UserError(
                 f"Another process is training in {self.path}; wait for it or choose another --run-dir."
             ) from None
+        except OSError as error:
+            raise UserError(
+                f"{self.path} cannot be locked ({error.strerror}); choose another --run-dir, on a file system that can "
+                "lock files."
+            ) from error
         for part in self.path.glob(f".{_DESCRIPTION}.*.part"):  # of processes that were killed while they wrote it
             part.unlink(missing_ok=True)

@@ -7,8 +7,6 @@ import numpy as np
 from training.recipe import Recipe
 from training.recipe_parts import Linear, ParameterGroup, Staircase
 
-FIRST_SHARE = 0.2  # of the full rate, with which a warm-up begins
-
 
 def learning_rate(recipe: Recipe, group: ParameterGroup, pictures: int, step: int) -> np.float32:
     """Of a group of parameters, at update `step` (0 for the first); `pictures` is the size of an epoch."""
@@ -30,9 +28,6 @@ def _staircase(schedule: Staircase, recipe: Recipe, pictures: int, step: int) ->
 
 
 def _linear(schedule: Linear, recipe: Recipe, pictures: int, step: int) -> np.float32:
-    """From 1 at the first update (or at the end of the warm-up) to 0 after the last."""
+    """From 1 at the first update to 0 after the last."""
     steps = recipe.steps if schedule.epochs is None else schedule.epochs * pictures / recipe.batch_size
-    rising = schedule.warmup * steps
-    if step < rising:
-        return np.float32(FIRST_SHARE + (1 - FIRST_SHARE) * step / rising)
-    return np.float32(max(0.0, (steps - step) / (steps - rising)))
+    return np.float32(max(0.0, (steps - step) / steps))

@@ -23,6 +23,7 @@ from training.network import Network
 from training.observation import Observation, observe, watching
 from training.optimizer import Optimizer
 from training.recipe import Recipe
+from training.say import Say
 from training.summaries import EVERY as SUMMARY_EVERY
 
 FEWEST_OBSERVED = 20  # updates, from which on it pays to capture them too
@@ -51,7 +52,7 @@ class TrainingStep:
         precision: str,
         world: World | None = None,
         fused: bool = False,
-        say: Callable[[str], object] = print,
+        say: Say = print,
     ) -> None:
         """`precision` is "fp32" or "bf16". The network moves to the device; if `fused`, torch.compile fuses its
         kernels. `say` takes sentences for people.
@@ -67,6 +68,7 @@ class TrainingStep:
         model: nn.Module = self.network
         if fused:
             model = compiled(model, self._no_pictures(), precision, say)
+        self.fused = model is not self.network  # it is not where it cannot be compiled
         self._model = _averaging_gradients(model) if self._world.size > 1 else model
         self._update: Callable[[Plan], Update] = self._update_once
         self._observed_update: Callable[[Plan], Update] = self._observed_once

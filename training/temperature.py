@@ -1,4 +1,4 @@
-"""The temperature: one number that logits are divided by, so that of answers with 80 % confidence 80 % are right.
+"""Temperature scaling: one divisor for all logits, so that of answers given with 80 % confidence 80 % are right.
 
 Source: Guo, Pleiss, Sun, Weinberger: On Calibration of Modern Neural Networks, 2017, section 4.2. It is fitted to test
 pictures, since there is no third split and a network knows those that it was trained on by heart.
@@ -11,8 +11,8 @@ import math
 import torch
 from torch import Tensor
 
-from training.accuracy import logits_of
 from training.dataset import Split
+from training.inference import logits_of
 from training.network import Network
 
 PICTURES = 2_000  # at most, evenly spread over the split: a single number needs no more
@@ -37,7 +37,20 @@ def calibrate(network: Network, split: Split, device: torch.device) -> None:
 
 def evenly_spread(pictures: int) -> slice:
     """Which of so many pictures the temperature is fitted to."""
-    return slice(None, None, -(-pictures // PICTURES))
+    return slice(None, None, max(1, -(-pictures // PICTURES)))
+
+
+def held_out(logits: Tensor, labels: Tensor) -> Tensor:
+    """Calibrated without having been seen: of float [M, classes], each half is divided by what fits the other half.
+
+    Every second picture is of one half. labels: int64 [M].
+    """
+    calibrated = torch.empty_like(logits)
+    halves = slice(0, None, 2), slice(1, None, 2)
+    for mine, other in (halves, halves[::-1]):
+        fitted = evenly_spread(len(labels[other]))
+        calibrated[mine] = logits[mine] / fitted_temperature(logits[other][fitted], labels[other][fitted])
+    return calibrated
 
 
 def fitted_temperature(logits: Tensor, labels: Tensor) -> float:

@@ -12,15 +12,15 @@ import torch
 
 from training import choices, distributed, named_datasets, recipe_choice, torchrun
 from training.dataset import Dataset
-from training.device import check_gpus, choose_device, choose_precision, describe, prepare, telling_of_memory
+from training.device import check_gpus, choose_device, choose_precision, device_name, prepare, telling_of_memory
 from training.distributed import World
 from training.errors import OtherRankFailed, UserError
-from training.folder.progress import Say, announce
 from training.loop import Run, Settings
 from training.provenance import libraries, now, source_revision
 from training.recipe import Recipe, from_dict
 from training.report_commands import write
 from training.run_directory import RunDirectory
+from training.say import Say, announce
 
 _TOLD_OF_EACH_PROCESS = ("command", "device", "world_size", "precision", "source_revision")  # in metrics.jsonl
 
@@ -54,16 +54,17 @@ def _train(args: argparse.Namespace, world: World) -> None:
         if world.is_main:
             run_dir.abandon()
         raise
-    with telling_of_memory(settings.recipe.batch_size):
+    remedy = "choose a smaller --batch-size or --global-batch"
+    with telling_of_memory(f"for a batch of {settings.recipe.batch_size}", remedy):
         run = Run(settings, dataset, run_dir, world)
         if overwrite:
             world.on_main(run_dir.empty)
         run.restore()
-        devices = _describe(settings.device, world)
-        description = _description(settings, dataset, devices, world, args, before)
-        world.on_main(lambda: run_dir.describe(description))
+        devices = _device_names(settings.device, world)
+        description = _description(settings, dataset, devices, run.step.fused, world, args, before)
+        world.on_main(lambda: run_dir.write_description(description))
         if world.is_main:
-            named_datasets.describe(description["dataset"], dataset, settings.recipe)
+            named_datasets.announce_folder(description["dataset"], dataset, settings.recipe)
             print(
                 f"Training recipe {settings.recipe.name} on {dataset.name} for {settings.recipe.steps} steps, "
                 f"from step {run.step.updates_done}, in {settings.precision} on {devices}, into {run_dir.path}.",
@@ -71,7 +72,7 @@ def _train(args: argparse.Namespace, world: World) -> None:
             )
         run.train({key: description[key] for key in _TOLD_OF_EACH_PROCESS})
     if args.report:
-        world.on_main(lambda: write(run_dir, dataset, settings.device))
+        world.on_main(lambda: write(run_dir, dataset, settings.device), slow=True)
 
 
 def _settings_and_data(
@@ -106,8 +107,8 @@ def _data(args: argparse.Namespace, before: dict[str, Any] | None, image_size: i
         data_dir = named_datasets.fetched(name, args.data_dir)
         return named_datasets.load(name, data_dir, image_size, args.test_share, say, share)
 
-    world.on_main(lambda: found.append(load(announce)))
-    return world.on_each(lambda: found[0] if found else load(None))
+    world.on_main(lambda: found.append(load(announce)), slow=True)
+    return world.on_each(lambda: found[0] if found else load(None), slow=True)
 
 
 def _data_name(args: argparse.Namespace, before: dict[str, Any] | None) -> str:
@@ -129,8 +130,8 @@ def _open(run_dir: RunDirectory, args: argparse.Namespace, restarted: bool) -> t
             raise run_dir.damaged(f"it has no {' and no '.join(sorted(missing))}")
         try:
             from_dict(before["recipe"])
-        except (KeyError, TypeError) as error:
-            raise run_dir.damaged("its recipe is of another version of this program") from error
+        except (KeyError, TypeError, ValueError) as error:
+            raise run_dir.of_another_version() from error
     return overwrite, before
 
 
@@ -149,9 +150,9 @@ def _given(value: Any, before: dict[str, Any] | None, key: str, default: Any) ->
     return before.get(key, default) if before else default
 
 
-def _describe(device: torch.device, world: World) -> str:
+def _device_names(device: torch.device, world: World) -> str:
     """The devices of all ranks, for people: "8 x NVIDIA H100 80GB HBM3"."""
-    names = Counter(world.gather(describe(device)))
+    names = Counter(world.gather(device_name(device)))
     return ", ".join(f"{count} x {name}" if world.size > 1 else name for name, count in names.items())
 
 
@@ -159,6 +160,7 @@ def _description(
     settings: Settings,
     dataset: Dataset,
     devices: str,
+    fused: bool,
     world: World,
     args: argparse.Namespace,
     before: dict[str, Any] | None,
@@ -178,7 +180,7 @@ def _description(
         "cpu_threads": torch.get_num_threads() if settings.device.type == "cpu" else None,
         "world_size": world.size,
         "local_world_size": torchrun.local_world_size(),
-        "compile": settings.fused,
+        "compile": fused,
         "summaries": settings.summaries,
         "data_dir": str(args.data_dir) if args.data_dir else None,
         "launch": torchrun.launch_name(),

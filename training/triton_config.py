@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
@@ -17,6 +16,7 @@ import onnx
 from training.bundle import Bundle
 from training.errors import UserError
 from training.files import write_atomically
+from training.say import Say
 
 CONFIG = "config.pbtxt"
 LABELS = "labels.txt"
@@ -30,8 +30,8 @@ _TYPES: dict[int, str] = {
 }
 
 
-def write_triton_config(bundle: Bundle) -> Iterator[str]:
-    """Writes both files for what this version takes and gives; yields a sentence where they stay as a person made them.
+def write_triton_config(bundle: Bundle, say: Say) -> None:
+    """Writes both files for what this version takes and gives; `say` is told where they stay as a person made them.
 
     Raises UserError where they can't be read or written.
     """
@@ -41,7 +41,7 @@ def write_triton_config(bundle: Bundle) -> Iterator[str]:
     folder = bundle.path.parent.parent
     config_there, labels_there = _read(folder / CONFIG), _read(folder / LABELS)
     if config_there is not None and not _is_ours(config_there, labels_there):
-        yield f"{folder / CONFIG} was made by hand and stays as it is."
+        say(f"{folder / CONFIG} was made by hand and stays as it is.")
         return
     if (config_there, labels_there) != (_marked(config, labels), labels):
         write_atomically(folder / LABELS, lambda file: file.write(labels))

@@ -18,13 +18,13 @@ from torch import Tensor, nn
 from training.local_response_norm import LocalResponseNorm
 from training.network import Network
 from training.recipe import Recipe
-from training.recipe_parts import TutorialNetwork as Architecture
+from training.recipe_parts import TutorialArchitecture
 
 
 class TutorialNetwork(Network):
     """float32 [N, 3, crop, crop], standardized -> logits [N, classes] (bfloat16 under autocast, else float32)."""
 
-    def __init__(self, recipe: Recipe, architecture: Architecture, classes: int) -> None:
+    def __init__(self, recipe: Recipe, architecture: TutorialArchitecture, classes: int) -> None:
         super().__init__(recipe)
         self._architecture = architecture
         pooled = -(-recipe.input_size // 4)  # two poolings, each halves and rounds up

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from training.inference import central_crop
 from training.network import Network
 from training.recipe import Recipe
-from training.recipe_parts import WhitenedNetwork as Architecture
+from training.recipe_parts import WhitenedArchitecture
 
 PATCH = 2  # pixels a side
 PATCHES = 5_000_000  # as many as 5,000 pictures of 32x32 have are enough to know their covariance
@@ -31,7 +31,7 @@ LEAST_VARIANCE = 5e-4  # added to each eigenvalue: directions in which patches h
 class WhitenedNetwork(Network):
     """float32 [N, 3, S, S], normalized -> logits [N, classes] (bfloat16 under autocast, else float32); S from 16 up."""
 
-    def __init__(self, recipe: Recipe, architecture: Architecture, classes: int) -> None:
+    def __init__(self, recipe: Recipe, architecture: WhitenedArchitecture, classes: int) -> None:
         super().__init__(recipe)
         self._architecture = architecture
         # Each direction, and its opposite, of which GELU passes one on (hlb-CIFAR10; the whitening is Page's).

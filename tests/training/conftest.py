@@ -15,7 +15,7 @@ from training.dataset import Dataset, Split
 from training.named_datasets import load
 from training.provenance import now
 from training.recipe import Recipe
-from training.recipe_parts import TutorialNetwork
+from training.recipe_parts import TutorialArchitecture
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -84,10 +84,12 @@ def learned(tmp_path_factory: pytest.TempPathFactory, cifar10: Dataset, few_pict
 
     The tutorial's first layer sleeps for a thousand steps, during which every picture gets the same answer.
     """
-    recipe = replace(Recipe(), name="awake", steps=60, batch_size=64, network=TutorialNetwork(conv1=0.1, conv2=0.03))
+    recipe = replace(
+        Recipe(), name="awake", steps=60, batch_size=64, network=TutorialArchitecture(conv1=0.1, conv2=0.03)
+    )
     recipe = replace(recipe, learning_rate=0.03)
     run = start_run(tmp_path_factory.mktemp("learned"), replace(cifar10, test=few_pictures.test), recipe)
-    run.run_dir.describe(
+    run.run_dir.write_description(
         {"recipe": recipe.as_dict(), "dataset": "cifar10", "source_revision": "0123abc", "started": now()}
     )
     run.train()

@@ -184,7 +184,7 @@ def test_all_damaged(three: CheckpointDirectory, damage: str) -> None:
     for checkpoint in three.all()[:-1]:
         checkpoint.path.write_bytes(b"")
     DAMAGES[damage][0](three.all()[-1].path)
-    with pytest.raises(UserError, match=r"No checkpoint in .*/checkpoints is sound; train again with --overwrite"):
+    with pytest.raises(UserError, match=r"No checkpoint in .*/checkpoints is sound; delete .* to train anew"):
         three.load_newest()
 
 

@@ -156,3 +156,7 @@ def test_the_folder_of_the_files_itself_is_understood(whole: Path, monkeypatch: 
     assert cifar10.directory(whole / "cifar-10-batches-bin") == whole
     monkeypatch.chdir(whole / "cifar-10-batches-bin")
     assert cifar10.directory(Path(".")) == whole
+
+
+def test_a_home_that_nobody_has() -> None:
+    assert cifar10.directory(Path("~nobody-at-all/data")) == Path("~nobody-at-all/data")

@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -123,3 +124,13 @@ def test_a_gpu_that_is_not_there(run: RunCommand, tmp_path: Path, cifar10_dir: P
         pytest.skip("this machine has a GPU")
     refused = run(*train_command(tmp_path / "run", cifar10_dir, 5, "--device", "cuda"))
     assert "--device cuda needs an NVIDIA GPU" in refused.refusal()
+
+
+def test_whoever_reads_the_output_may_leave() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "training", "fetch", "--data", "synthetic"]
+    done = subprocess.run(command, cwd=REPOSITORY, stdout=write, stderr=subprocess.PIPE, text=True, timeout=60)
+    os.close(write)
+    assert done.returncode == 128 + signal.SIGPIPE
+    assert done.stderr == ""

@@ -118,6 +118,13 @@ def test_other_pictures_are_not_comparable(two: list[Path], tmp_path: Path, caps
     assert sentence in Page(write_comparison(compare(two), tmp_path / "page.html")).text()
 
 
+def test_the_time_of_one_process_is_as_it_was_measured(two: list[Path]) -> None:
+    for run_dir, updates in zip(two, (200, 150), strict=True):  # the other one was resumed
+        MetricsLog(run_dir).append([measured("end", 200, {"updates": updates, "seconds": 13.0})])
+    told = facts(two)["time spent training"]
+    assert [text.split()[0] for text in told] == ["13", "19"]
+
+
 def test_runs_of_the_same_name(tmp_path: Path) -> None:
     paths = [make_run(tmp_path / place / "run") for place in ("a/x", "b/x", "c/y")]
     assert [run.label for run in compare(paths).runs] == ["a/x/run", "b/x/run", "y/run"]

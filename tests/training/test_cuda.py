@@ -16,13 +16,13 @@ from training.loader import Loader, Plan
 from training.networks import make_network
 from training.normalization import standardize
 from training.recipe import Recipe
-from training.recipe_parts import TutorialNetwork
+from training.recipe_parts import TutorialArchitecture
 from training.step import TrainingStep
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU, and PyTorch sees none")
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
-RECIPE = replace(Recipe(), batch_size=16, network=TutorialNetwork(conv1=0.1, conv2=0.03))
+RECIPE = replace(Recipe(), batch_size=16, network=TutorialArchitecture(conv1=0.1, conv2=0.03))
 
 
 @pytest.fixture(autouse=True)

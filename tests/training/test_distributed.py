@@ -23,7 +23,7 @@ from training.distributed import World, join
 from training.network import Network
 from training.networks import make_network
 from training.recipe import Recipe
-from training.recipe_parts import TutorialNetwork
+from training.recipe_parts import TutorialArchitecture
 
 Trained = tuple[Path, Finished]
 
@@ -102,7 +102,7 @@ def test_evaluation_is_exact_for_any_number_of_ranks(few_pictures: Dataset, tmp_
 
 def _awake_network() -> Network:
     """Random weights so large that pictures get different answers."""
-    recipe = replace(Recipe(), network=TutorialNetwork(conv1=0.1, conv2=0.03))
+    recipe = replace(Recipe(), network=TutorialArchitecture(conv1=0.1, conv2=0.03))
     network = make_network(recipe, 10)
     return network.initialize(torch.Generator().manual_seed(1), torch.empty(0, 3, 32, 32))
 

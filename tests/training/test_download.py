@@ -198,7 +198,9 @@ def test_damaged_copy_is_reported_and_left_alone(server: Server, tmp_path: Path)
 
 def test_folder_that_cannot_be_written(server: Server, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match=r"file/data cannot be written \(.+\); choose another folder"):
+    with pytest.raises(
+        UserError, match=r"file/data holds no cifar-10-batches-bin and cannot be written to \(.+\); give"
+    ):
         fetch(tmp_path / "file" / "data", server.archive("good"))
 
 

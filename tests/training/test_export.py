@@ -161,7 +161,7 @@ def test_the_same_weights_are_not_published_twice(
 @pytest.fixture(scope="module")
 def small_run(few_pictures: Dataset, tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
     run = start_run(tmp_path_factory.mktemp("small"), few_pictures, small_recipe(3))
-    run.run_dir.describe({"dataset": "cifar10", "source_revision": "0123abc", "started": now()})
+    run.run_dir.write_description({"dataset": "cifar10", "source_revision": "0123abc", "started": now()})
     run.train()
     return run.run_dir
 
@@ -187,7 +187,8 @@ def test_superseding_a_version(
 ) -> None:
     models = tmp_path / "our models"
     publish_with_accuracy(models, exported[0] / "cifar10" / "1" / "model.onnx", before)
-    sentences = list(export(small_run, few_pictures, models, "cifar10"))
+    sentences: list[str] = []
+    export(small_run, few_pictures, models, "cifar10", say=sentences.append)
     new = models / "cifar10" / "2"
     assert f"Published {new / 'model.onnx'}." in sentences
     told = [sentence for sentence in sentences if "was more accurate" in sentence]
@@ -208,7 +209,7 @@ def test_a_bundle_that_fails_its_check_is_not_published(
     state["averages"]["softmax_linear.bias"][3] = float("nan")
     CheckpointDirectory(run_dir.path / "checkpoints").save(4, state)
     with pytest.raises(ExportFailed, match=r"onnxruntime and PyTorch disagree at batch 1: .*; nothing was published"):
-        list(export(run_dir, few_pictures, tmp_path / "models", "cifar10"))
+        export(run_dir, few_pictures, tmp_path / "models", "cifar10")
     assert Publisher(tmp_path / "models", "cifar10").newest() is None
 
 
@@ -216,11 +217,23 @@ def test_other_classes_supersede_only_where_the_model_is_named(
     small_run: RunDirectory, few_pictures: Dataset, tmp_path: Path
 ) -> None:
     others = replace(few_pictures, class_names=(*few_pictures.class_names[:-1], "lorry"))
-    list(export(small_run, others, tmp_path))
+    export(small_run, others, tmp_path)
     with pytest.raises(UserError, match=r"1/model.onnx knows other classes; add --name cifar10 to supersede it"):
-        list(export(small_run, few_pictures, tmp_path))
-    list(export(small_run, few_pictures, tmp_path, "cifar10"))
+        export(small_run, few_pictures, tmp_path)
+    export(small_run, few_pictures, tmp_path, "cifar10")
     assert Publisher(tmp_path, "cifar10").newest() == Bundle(2, tmp_path / "cifar10" / "2" / "model.onnx")
+
+
+def test_the_same_weights_are_published_again_where_they_are_measured_on_other_pictures(
+    small_run: RunDirectory, few_pictures: Dataset, tmp_path: Path
+) -> None:
+    corrected = replace(few_pictures, test=replace(few_pictures.test, labels=few_pictures.test.labels.roll(1)))
+    for dataset, expected in ((few_pictures, 1), (corrected, 2), (corrected, 2)):
+        export(small_run, dataset, tmp_path, "cifar10")
+        newest = Publisher(tmp_path, "cifar10").newest()
+        assert newest is not None
+        assert newest.version == expected
+        assert newest.metadata()["eval_data_sha256"] == dataset.test.sha256()
 
 
 @pytest.mark.parametrize("name", ["", "../up", "a/b", ".hidden", "-x", "a" * 129])
@@ -228,14 +241,14 @@ def test_a_name_that_cannot_be_a_folder(
     small_run: RunDirectory, few_pictures: Dataset, tmp_path: Path, name: str
 ) -> None:
     with pytest.raises(UserError, match="cannot be a model's name"):
-        list(export(small_run, few_pictures, tmp_path, name))
+        export(small_run, few_pictures, tmp_path, name)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_place_that_cannot_be_written(small_run: RunDirectory, few_pictures: Dataset, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match=r"file/models/cifar10 cannot be written to \(Not a directory\); make room or"):
-        list(export(small_run, few_pictures, tmp_path / "file" / "models", "cifar10"))
+        export(small_run, few_pictures, tmp_path / "file" / "models", "cifar10")
 
 
 def test_killed_while_it_publishes(
@@ -248,5 +261,5 @@ def test_killed_while_it_publishes(
     for path in folder.glob("[0-9]*"):
         onnx.checker.check_model(onnx.load_model(path / "model.onnx"))
 
-    list(export(small_run, few_pictures, tmp_path, "cifar10"))
+    export(small_run, few_pictures, tmp_path, "cifar10")
     assert sorted(name for name in snapshot(tmp_path) if "/." not in name) == PUBLISHED

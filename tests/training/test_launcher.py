@@ -81,7 +81,7 @@ def test_a_full_disk_is_told_once(start: StartCommand, tmp_path: Path, cifar10_d
 def test_too_few_pictures_for_the_ranks_are_told_once(run: RunCommand, tmp_path: Path, cifar10_dir: Path) -> None:
     where = ["train", "--data-dir", cifar10_dir, "--run-dir", tmp_path / "run"]
     sentence = run(*where, "--gpus", 2, "--device", "cpu", "--global-batch", 1).refusal()
-    assert "1 pictures an update are too few for 2 processes; give --global-batch at least 2" in sentence
+    assert "A batch of 1 is too small for 2 processes; give --global-batch at least 2" in sentence
 
 
 @pytest.mark.parametrize("damage", ["missing", "short"])

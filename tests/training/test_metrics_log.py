@@ -142,3 +142,4 @@ def test_a_full_disk_leaves_no_half_of_a_line(run: RunCommand, tmp_path: Path, c
     written = (run_dir / "metrics.jsonl").read_bytes()
     assert limit - 5_000 < len(written) <= limit
     assert written.endswith(b"}\n")
+    assert [json.loads(line)["kind"] for line in written.splitlines()][:2] == ["start", "train"]

@@ -6,7 +6,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from training.local_response_norm import LocalResponseNorm
 from training.recipe import RECIPES
-from training.recipe_parts import TutorialNetwork as Architecture
+from training.recipe_parts import TutorialArchitecture
 from training.tutorial_network import TutorialNetwork
 
 RECIPE = RECIPES["tutorial"]
@@ -14,7 +14,7 @@ TRUNCATED = 0.8796  # standard deviation of a normal distribution cut off at two
 
 
 def fresh(seed: int) -> TutorialNetwork:
-    network = TutorialNetwork(RECIPE, Architecture(), classes=10)
+    network = TutorialNetwork(RECIPE, TutorialArchitecture(), classes=10)
     return network.initialize(torch.Generator().manual_seed(seed), torch.empty(0, 3, 32, 32))
 
 

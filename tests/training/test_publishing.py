@@ -103,3 +103,8 @@ def test_a_place_that_cannot_be_written(tmp_path: Path, where: str) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match=f"{where}/name cannot be written to .*; make room or choose another"):
         Publisher(tmp_path / where, "name").publish(b"model")
+
+
+def test_a_place_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"x/name cannot be read \(File name too long\); choose another --models-dir"):
+        Publisher(tmp_path / ("x" * 300), "name").newest()

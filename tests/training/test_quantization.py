@@ -173,7 +173,7 @@ def test_refused_where_accuracy_falls_too_far(learned: Path, misleading: Dataset
     with pytest.raises(
         ExportFailed, match=r"In int8 precision @ 1 falls by \d+\.\d\d points, .*; nothing was publishe"
     ):
-        list(export(RunDirectory(learned), misleading, tmp_path / "models", "cifar10", "int8"))
+        export(RunDirectory(learned), misleading, tmp_path / "models", "cifar10", "int8")
     assert Publisher(tmp_path / "models", "cifar10").newest() is None
 
 

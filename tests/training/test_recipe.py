@@ -69,6 +69,12 @@ def test_a_key_that_no_recipe_has() -> None:
         from_dict(Recipe().as_dict() | {"momentum": 0.9})
 
 
+@pytest.mark.parametrize("field", ["normalization", "batch_of"])
+def test_a_word_that_no_recipe_knows(field: str) -> None:
+    with pytest.raises(ValueError, match="'both' is none of"):
+        from_dict(Recipe().as_dict() | {field: "both"})
+
+
 def test_changes_touch_only_what_is_given() -> None:
     assert Recipe().with_changes() == Recipe()
     changed = Recipe().with_changes(steps=7, learning_rate=0.5)

@@ -57,7 +57,7 @@ def test_any_number_of_classes_with_any_names(classes: int, few_pictures: Datase
 def report_of(dataset: Dataset, path: Path) -> Path:
     """The report of a network that has learned nothing."""
     run = start_run(path, dataset, small_recipe(2))
-    run.run_dir.describe({"recipe": small_recipe(2).as_dict(), "dataset": dataset.name})
+    run.run_dir.write_description({"recipe": small_recipe(2).as_dict(), "dataset": dataset.name})
     run.train()
     return write_report(run.run_dir, dataset, CPU)
 

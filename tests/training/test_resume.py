@@ -21,6 +21,9 @@ from tests.training.runs import (
 )
 from training.checkpoint import CheckpointDirectory
 from training.dataset import Dataset
+from training.errors import UserError
+from training.recipe import Recipe
+from training.recipe_parts import Linear
 
 Trained = tuple[Path, Finished]
 
@@ -98,6 +101,16 @@ def test_another_run_is_not_resumed(
     assert f"{copied} was trained with {differing};" in sentence
     assert "choose another --run-dir" in sentence
     assert snapshot(copied) == before
+
+
+def test_a_run_whose_rates_end_with_it_is_not_made_longer(few_pictures: Dataset, tmp_path: Path) -> None:
+    linear = replace(small_recipe(4), groups=tuple(replace(group, schedule=Linear()) for group in Recipe().groups))
+    start_run(tmp_path, few_pictures, linear).train()
+    with pytest.raises(
+        UserError, match=r"was trained with another recipe \(steps\); resume it with the same, delete it"
+    ):
+        start_run(tmp_path, few_pictures, replace(linear, steps=8))
+    assert start_run(tmp_path, few_pictures, linear).step.updates_done == 4
 
 
 def test_what_is_not_given_is_the_run_s_own(run: RunCommand, copied: Path, cifar10_dir: Path) -> None:

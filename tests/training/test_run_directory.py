@@ -1,6 +1,8 @@
 """Run directories that are not as they should be, and a machine without memory: one sentence, nothing changed."""
 
+import errno
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -11,8 +13,11 @@ import torch
 from tests.training.processes import Finished, RunCommand, StartCommand
 from tests.training.runs import TRAINED_STEPS, final_state, snapshot, train_command
 from training.checkpoint import CheckpointDirectory
-from training.device import telling_of_memory
+from training.device import memory_to_evaluate, telling_of_memory
 from training.errors import UserError
+from training.run_directory import RunDirectory
+
+CPU = torch.device("cpu")
 
 Trained = tuple[Path, Finished]
 
@@ -26,10 +31,13 @@ def copied(trained: Trained, tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        ("{", "damaged"),
-        ("[1, 2]", "it is no JSON object"),
-        ('{"recipe": {}}', "it has no dataset and no precision and no seed"),
-        ('{"recipe": {"name": "x"}, "seed": 0, "dataset": "cifar10", "precision": "fp32"}', "of another version"),
+        ("{", "recipe.json is damaged (Expecting property name"),
+        ("[1, 2]", "recipe.json is damaged (it is no JSON object)"),
+        ('{"recipe": {}}', "recipe.json is damaged (it has no dataset and no precision and no seed)"),
+        (
+            '{"recipe": {"name": "x"}, "seed": 0, "dataset": "cifar10", "precision": "fp32"}',
+            "copied was trained by another version of this program",
+        ),
     ],
     ids=["cut off", "a list", "entries missing", "an unknown recipe"],
 )
@@ -37,9 +45,8 @@ def test_a_damaged_description(run: RunCommand, copied: Path, cifar10_dir: Path,
     (copied / "recipe.json").write_text(content)
     before = snapshot(copied)
     sentence = run("train", "--run-dir", copied, "--data-dir", cifar10_dir, "--resume").refusal()
-    assert sentence.startswith(f"{copied / 'recipe.json'} is damaged")
     assert reason in sentence
-    assert "--overwrite" in sentence
+    assert f"delete {copied} to train anew, or choose another --run-dir" in sentence
     assert snapshot(copied) == before
 
 
@@ -111,8 +118,34 @@ def test_watching_passes_over_a_newest_checkpoint_that_is_damaged(
 
 
 def test_too_little_memory() -> None:
-    sentence = "not enough free memory for 128 pictures an update; choose a smaller --batch-size"
-    with pytest.raises(UserError, match=sentence), telling_of_memory(128):
+    sentence = (
+        "The machine has not enough free memory for a batch of 8; choose a smaller one, or end what else uses it."
+    )
+    with (
+        pytest.raises(UserError, match=re.escape(sentence)),
+        telling_of_memory("for a batch of 8", "choose a smaller one"),
+    ):
         torch.empty(2**50, dtype=torch.uint8)
-    with pytest.raises(RuntimeError, match="must match the size"), telling_of_memory(128):
+    with pytest.raises(UserError, match="to evaluate the network; end what else uses it"), memory_to_evaluate(CPU):
+        torch.empty(2**50, dtype=torch.uint8)
+    with pytest.raises(RuntimeError, match="must match the size"), telling_of_memory("for this"):
         torch.ones(2) + torch.ones(3)
+
+
+def test_a_place_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As some network file systems are."""
+
+    def flock(_descriptor: int, _flags: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    with pytest.raises(
+        UserError, match=r"run cannot be locked \(.+\); choose another --run-dir, on a file system that can"
+    ):
+        RunDirectory(tmp_path / "run").open_for_training(resume=False, overwrite=False)
+
+
+def test_a_name_that_no_directory_can_have(run: RunCommand, tmp_path: Path, cifar10_dir: Path) -> None:
+    name = "x" * 300
+    sentence = run(*train_command(tmp_path / name, cifar10_dir, 5)).refusal()
+    assert f"{name} cannot be read (File name too long); choose another --run-dir." in sentence

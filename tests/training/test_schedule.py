@@ -24,9 +24,8 @@ RECIPE = replace(RECIPES["fast"], learning_rate=0.5, steps=200, batch_size=2000)
     [
         (Linear(), {0: 1.0, 50: 0.75, 100: 0.5, 199: 0.005}),
         (Linear(epochs=2), {0: 1.0, 25: 0.5, 49: 0.02, 50: 0.0, 199: 0.0}),
-        (Linear(warmup=0.1), {0: 0.2, 10: 0.6, 20: 1.0, 110: 0.5, 199: 1 / 180}),
     ],
-    ids=["to the end", "over two epochs", "with a warm-up"],
+    ids=["to the end", "over two epochs"],
 )
 def test_a_straight_line(schedule: Linear, expected: dict[int, float]) -> None:
     assert rates(RECIPE, schedule, list(expected)) == pytest.approx(list(expected.values()), abs=1e-6)
@@ -54,5 +53,11 @@ def test_batches_of_large_pictures_are_smaller(image_size: int, batch_size: int)
     assert recipe.fitted_to(50_000, 1000).batch_size == 1000
 
 
+@pytest.mark.parametrize(("pictures", "batch_size"), [(50_000, 2000), (5_000, 512), (70, 512)])
+def test_each_rank_has_enough_pictures_to_normalize_by(pictures: int, batch_size: int) -> None:
+    assert RECIPES["fast"].fitted_to(pictures, ranks=8).batch_size == batch_size
+
+
 def test_the_tutorial_fits_as_it_is() -> None:
     assert RECIPES["tutorial"].fitted_to(70) == RECIPES["tutorial"]
+    assert RECIPES["tutorial"].fitted_to(70, ranks=8) == replace(RECIPES["tutorial"], batch_size=8 * 128)

@@ -23,7 +23,7 @@ from training.interval import Interval
 from training.loader import Batch, Loader
 from training.networks import make_network
 from training.recipe import Recipe
-from training.recipe_parts import TutorialNetwork
+from training.recipe_parts import TutorialArchitecture
 from training.step import TrainingStep
 from training.summaries import TrainingSummaries
 
@@ -85,7 +85,7 @@ def test_the_accuracy_is_a_run_of_its_own(trained: Trained) -> None:
 @pytest.mark.parametrize(("summaries", "scalar_tags"), [("off", set()), ("scalars", LOSS_TAGS | RATE_TAGS)])
 def test_less_of_it(few_pictures: Dataset, tmp_path: Path, summaries: str, scalar_tags: set[str]) -> None:
     run = start_run(tmp_path, few_pictures, small_recipe(1), summaries=summaries)
-    run.run_dir.describe({"summaries": summaries})
+    run.run_dir.write_description({"summaries": summaries})
     run.train()
     evaluate_newest(run.run_dir, few_pictures, torch.device("cpu"))
     shown = events(tmp_path).Tags()
@@ -100,7 +100,7 @@ def test_a_resumed_run_shows_as_much_as_it_did(run: RunCommand, tmp_path: Path, 
     assert not list((tmp_path / "run").rglob("events*"))
 
 
-RECIPE = replace(Recipe(), batch_size=16, network=TutorialNetwork(conv1=0.1, conv2=0.03))
+RECIPE = replace(Recipe(), batch_size=16, network=TutorialArchitecture(conv1=0.1, conv2=0.03))
 
 
 def make_step(dataset: Dataset, precision: str = "fp32", fused: bool = False) -> TrainingStep:

@@ -48,7 +48,7 @@ def live(run_dir: Path, pictures: Path, steps: int, die_at: int, every: int) -> 
     dataset = Dataset("cifar10", CLASS_NAMES, Split(*splits["train"]), Split(*splits["test"]))
     run = Run(settings, dataset, directory)
     run.restore()
-    directory.describe({"recipe": recipe.as_dict(), "dataset": "cifar10"})
+    directory.write_description({"recipe": recipe.as_dict(), "dataset": "cifar10"})
     run.train()
 
 

@@ -61,19 +61,16 @@ def test_a_line_through_the_pixels_does_not_solve_it(synthetic: Dataset) -> None
     assert 0.12 < accuracy < 0.5
 
 
-@pytest.mark.parametrize("index", [0, 3_999])
-def test_sample_is_that_picture_as_png(synthetic: Dataset, tmp_path: Path, index: int) -> None:
+def test_sample_is_the_first_test_picture_as_png(synthetic: Dataset, tmp_path: Path) -> None:
     path = tmp_path / "new" / "sample.png"
-    assert write_sample(synthetic, path, index) == synthetic.class_names[int(synthetic.test.labels[index])]
+    assert write_sample(synthetic, path) == synthetic.class_names[int(synthetic.test.labels[0])]
     with Image.open(path) as picture:
         assert (picture.format, picture.mode, picture.size) == ("PNG", "RGB", (32, 32))
         planes = np.asarray(picture).transpose(2, 0, 1)
-    assert np.array_equal(planes, synthetic.test.images[index].numpy())
+    assert np.array_equal(planes, synthetic.test.images[0].numpy())
 
 
 def test_sample_that_cannot_be_written_is_a_sentence(synthetic: Dataset, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match=r"sample.png cannot be written \(.+\); choose another path"):
         write_sample(synthetic, tmp_path / "file" / "sample.png")
-    with pytest.raises(UserError, match="no test picture 4,000; choose one from 0 to 3,999"):
-        write_sample(synthetic, tmp_path / "sample.png", 4_000)

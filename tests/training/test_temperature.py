@@ -11,7 +11,7 @@ from torch import Tensor
 from training.dataset import Dataset, Split
 from training.networks import make_network
 from training.recipe import RECIPES
-from training.temperature import CAUTION, PICTURES, calibrate, fitted_temperature
+from training.temperature import CAUTION, PICTURES, calibrate, fitted_temperature, held_out
 
 
 def drawn(pictures: int, classes: int, temperature: float) -> tuple[Tensor, Tensor]:
@@ -47,6 +47,22 @@ def test_few_pictures_that_are_all_recognized_make_nothing_certain(pictures: int
     temperature = fitted_temperature(logits, torch.zeros(pictures, dtype=torch.int64))
     assert temperature < 1
     assert torch.softmax(logits[0] / temperature, dim=0)[0] < surest
+
+
+def test_held_out_pictures_are_judged_by_what_fits_the_others() -> None:
+    logits, _ = drawn(40, 10, 1.0)
+    right = logits.argmax(dim=1)
+    misled = torch.where(torch.arange(40) % 2 == 0, right, (right + 1) % 10)  # every second is right, and no other
+    calibrated = held_out(logits, misled)
+    for mine, other in ((slice(0, None, 2), slice(1, None, 2)), (slice(1, None, 2), slice(0, None, 2))):
+        torch.testing.assert_close(calibrated[mine], logits[mine] / fitted_temperature(logits[other], misled[other]))
+    assert calibrated[0].abs().max() < logits[0].abs().max() < calibrated[1].abs().max()
+
+
+@pytest.mark.parametrize("pictures", [1, 2, 3])
+def test_hardly_any_pictures_can_be_held_out(pictures: int) -> None:
+    logits, labels = drawn(pictures, 10, 1.0)
+    assert held_out(logits, labels).isfinite().all()
 
 
 def test_what_is_not_finite_has_no_temperature() -> None:

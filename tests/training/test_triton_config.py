@@ -36,7 +36,9 @@ def bundle_content(classes: str = '["cat", "dog"]', side: int = 32) -> bytes:
 
 
 def publish(models: Path, content: bytes) -> list[str]:
-    return list(write_triton_config(Publisher(models, "name").publish(content)))
+    sentences: list[str] = []
+    write_triton_config(Publisher(models, "name").publish(content), sentences.append)
+    return sentences
 
 
 def parsed(folder: Path) -> model_config_pb2.ModelConfig:

@@ -8,14 +8,16 @@ import torch.nn.functional as F
 
 from training.dataset import Dataset
 from training.recipe import RECIPES, Recipe
-from training.recipe_parts import WhitenedNetwork as Architecture
+from training.recipe_parts import WhitenedArchitecture
 from training.whitened_network import WhitenedNetwork
 
 FAST = RECIPES["fast"]
 
 
-def fresh(images: torch.Tensor, architecture: Architecture | None = None, recipe: Recipe = FAST) -> WhitenedNetwork:
-    network = WhitenedNetwork(recipe, architecture or Architecture(), classes=10)
+def fresh(
+    images: torch.Tensor, architecture: WhitenedArchitecture | None = None, recipe: Recipe = FAST
+) -> WhitenedNetwork:
+    network = WhitenedNetwork(recipe, architecture or WhitenedArchitecture(), classes=10)
     return network.initialize(torch.Generator().manual_seed(0), images)
 
 
@@ -43,7 +45,7 @@ def test_blocks_start_by_handing_their_input_on(cifar10: Dataset) -> None:
 
 
 def test_three_convolutions_are_a_residual(cifar10: Dataset) -> None:
-    block = fresh(cifar10.train.images[:100], Architecture(depth=3)).block2
+    block = fresh(cifar10.train.images[:100], WhitenedArchitecture(depth=3)).block2
     x = torch.rand(2, 64, 8, 8)
     first = F.gelu(block.norms[0](F.max_pool2d(block.convolutions[0](x), 2)))
     assert not torch.equal(block(x), first)
@@ -75,12 +77,12 @@ def test_training_leaves_out_what_pooling_does_not_look_at(cifar10: Dataset, siz
 def test_pictures_of_any_size(depth: int, side: int) -> None:
     images = torch.randint(256, (8, 3, side, side), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
     recipe = replace(FAST, image_size=side)
-    network = fresh(images, Architecture(widths=(32, 48, 64), depth=depth), recipe)
+    network = fresh(images, WhitenedArchitecture(widths=(32, 48, 64), depth=depth), recipe)
     assert network(network.normalization(images.float())).shape == (8, 10)
 
 
 def test_every_parameter_belongs_to_a_group_of_the_recipe(cifar10: Dataset) -> None:
-    for architecture in (Architecture(), Architecture(whitening=False), Architecture(depth=3)):
+    for architecture in (WhitenedArchitecture(), WhitenedArchitecture(whitening=False), WhitenedArchitecture(depth=3)):
         network = fresh(cifar10.train.images[:100], architecture)
         groups = network.parameter_groups()
         assert groups.keys() == {group.parameters for group in FAST.groups}

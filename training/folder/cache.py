@@ -33,7 +33,7 @@ from training.files import make_directory, remove_parts, write_atomically
 from training.folder.broken import Broken
 from training.folder.names import dataset_name, shown
 from training.folder.places import lock, open_lock, roots
-from training.folder.progress import Say
+from training.say import Say
 
 Write = Callable[[IO[bytes], Path], Broken]
 """Writes the pictures into the file, and those that are broken to the path."""

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from training.device import processors
 from training.errors import UserError
 from training.folder.broken import Broken, most_broken
 from training.folder.files import PictureFile
@@ -58,7 +59,7 @@ def decode_into(
 
 def _decoded(folder: Path, pictures: Sequence[PictureFile], side: int) -> Generator[Results, None, None]:
     """In order, _AT_ONCE pictures at a time."""
-    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads = processors()
 
     def decode(part: Sequence[PictureFile]) -> Results:
         return [_planes(folder / picture.path, side) for picture in part]

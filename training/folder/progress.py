@@ -10,16 +10,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from training.progress import can_draw
+from training.say import Say
 
 SECONDS_BETWEEN_LINES = 10.0
-
-Say = Callable[[str], object]
-"""What takes sentences for people."""
-
-
-def announce(sentence: str) -> None:
-    """Prints at once, also where output goes into a file: what follows may take minutes."""
-    print(sentence, flush=True)
 
 
 @contextmanager

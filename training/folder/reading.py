@@ -24,8 +24,9 @@ from training.folder.files import PictureFile, suffixes
 from training.folder.listing import TEST, Listing, list_pictures
 from training.folder.names import dataset_name, listed, shown
 from training.folder.picture import RULE_VERSION
-from training.folder.progress import Say, decoding_progress
-from training.folder.split import Halves, divided
+from training.folder.progress import decoding_progress
+from training.folder.split import Division, divided
+from training.say import Say
 
 
 def read(folder: Path, side: int, test_share: float | None, default_share: float, say: Say | None) -> Dataset:
@@ -45,8 +46,8 @@ def read(folder: Path, side: int, test_share: float | None, default_share: float
     for sentence in _left_aside(listing):
         tell(sentence)
     share = default_share if test_share is None else test_share
-    halves = divided(listing, share)
-    pictures = [*halves.train, *halves.test]
+    division = divided(listing, share)
+    pictures = [*division.train, *division.test]
 
     def write(file: IO[bytes], list_path: Path) -> Broken:
         with decoding_progress(len(pictures), say) as done:
@@ -55,18 +56,18 @@ def read(folder: Path, side: int, test_share: float | None, default_share: float
             write_list(list_path, pictures, broken)
         if len(broken) > most_broken(len(pictures)):
             raise too_many(folder, pictures, broken, list_path)
-        _check_usable(listing, halves, broken, list_path)
+        _check_usable(listing, division, broken, list_path)
         return broken
 
     def facts(images: Tensor, broken: Broken) -> Facts:
-        train, test = _splits(images, halves, broken)
+        train, test = _splits(images, division, broken)
         return Facts(train.sha256(), test.sha256(), _in_both(train, test))
 
-    cache = FolderCache(folder, side, _fingerprint(halves, side))
+    cache = FolderCache(folder, side, _fingerprint(division, side))
     cached = cache.find_or_make(len(pictures), write, facts, tell)
     for line in _told(pictures, cached):
         tell(line)
-    train, test = _splits(cached.images, halves, cached.broken, cached.facts)
+    train, test = _splits(cached.images, division, cached.broken, cached.facts)
     chosen = share if listing.test is None else None
     return Dataset(dataset_name(folder.name), listing.class_names, train, test, chosen)
 
@@ -85,19 +86,19 @@ def _left_aside(listing: Listing) -> Iterator[str]:
         yield f"Warning: {count:,} {are} not read ({kinds}); convert {'them' if count > 1 else 'it'} to JPEG or PNG."
 
 
-def _fingerprint(halves: Halves, side: int) -> str:
+def _fingerprint(division: Division, side: int) -> str:
     """Of all that decides the pixels and their order."""
-    digest = hashlib.sha256(f"{RULE_VERSION} {PIL.__version__} {side} {len(halves.train)}".encode())
-    lines = (f"\0{file.path}\0{file.label} {file.size} {file.changed}" for half in halves for file in half)
+    digest = hashlib.sha256(f"{RULE_VERSION} {PIL.__version__} {side} {len(division.train)}".encode())
+    lines = (f"\0{file.path}\0{file.label} {file.size} {file.changed}" for part in division for file in part)
     digest.update("".join(lines).encode(errors="surrogateescape"))
     return digest.hexdigest()[:32]
 
 
-def _splits(images: Tensor, halves: Halves, broken: Broken, facts: Facts | None = None) -> tuple[Split, Split]:
-    """images: uint8 [M, 3, side, side], of both halves, without the broken."""
-    labels = np.array([picture.label for half in halves for picture in half], np.int64)
+def _splits(images: Tensor, division: Division, broken: Broken, facts: Facts | None = None) -> tuple[Split, Split]:
+    """images: uint8 [M, 3, side, side], of both parts, without the broken."""
+    labels = np.array([picture.label for part in division for picture in part], np.int64)
     sound = torch.from_numpy(np.delete(labels, list(broken)))
-    train = len(halves.train) - sum(at < len(halves.train) for at in broken)
+    train = len(division.train) - sum(at < len(division.train) for at in broken)
     return (
         Split(images[:train], sound[:train], facts.train_sha256 if facts else None),
         Split(images[train:], sound[train:], facts.test_sha256 if facts else None),
@@ -110,9 +111,9 @@ def _in_both(train: Split, test: Split) -> int:
     return sum(hashlib.sha256(image).digest() in known for image in test.images.numpy())
 
 
-def _check_usable(listing: Listing, halves: Halves, broken: Broken, list_path: Path) -> None:
+def _check_usable(listing: Listing, division: Division, broken: Broken, list_path: Path) -> None:
     """Raises UserError where nothing is left of a class, or to test with."""
-    trained = {picture.label for at, picture in enumerate(halves.train) if at not in broken}
+    trained = {picture.label for at, picture in enumerate(division.train) if at not in broken}
     lost = [name for label, name in enumerate(listing.class_names) if label not in trained]
     folder = shown(str(listing.folder))
     if lost:
@@ -120,7 +121,7 @@ def _check_usable(listing: Listing, halves: Halves, broken: Broken, list_path: P
             f"All training pictures of {listed(lost)} in {folder} are broken, as {list_path} lists; mend or add some, "
             "or remove the class."
         )
-    if all(at in broken for at in range(len(halves.train), len(halves.train) + len(halves.test))):
+    if all(at in broken for at in range(len(division.train), len(division.train) + len(division.test))):
         raise UserError(f"All test pictures in {folder} are broken, as {list_path} lists; mend or add some.")
 
 

@@ -1,7 +1,8 @@
 """Which pictures of a folder are trained on, which are tested with, and in which order they stand.
 
 Where the folder does not say it, each picture's path decides, by itself: adding pictures, moving the folder, another
-machine or another file system move none from one side to the other.
+machine or another file system move none from one side to the other. (But for the one picture that a class is trained on
+though its path says testing: it is tested with as soon as the class has others.)
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ from training.folder.listing import Listing
 from training.folder.names import shown
 
 
-class Halves(NamedTuple):
+class Division(NamedTuple):
     """Both in an order that mixes the classes, and that the paths alone decide."""
 
     train: list[PictureFile]
     test: list[PictureFile]
 
 
-def divided(listing: Listing, test_share: float) -> Halves:
+def divided(listing: Listing, test_share: float) -> Division:
     """As the folder says; else about `test_share` (in (0, 1)) of the pictures are for testing.
 
     Those are the ones with the first 64 bits of their path's SHA-256 below `test_share` of the way (in the folder, with
@@ -33,7 +34,7 @@ def divided(listing: Listing, test_share: float) -> Halves:
     if listing.test is not None:
         if not listing.test:
             raise UserError(f"{shown(str(listing.folder))} has no pictures to test with; add some, or remove test/.")
-        return Halves(*([picture for _, picture in _mixed(half)] for half in (listing.train, listing.test)))
+        return Division(*([picture for _, picture in _mixed(part)] for part in (listing.train, listing.test)))
     limit = int(test_share * 2**64)
     train: list[PictureFile] = []
     test: list[PictureFile] = []
@@ -48,7 +49,7 @@ def divided(listing: Listing, test_share: float) -> Halves:
             f"{100 * test_share:.3g}% of the {len(train):,} pictures in {shown(str(listing.folder))} leave none to "
             "test with; add pictures, or give a larger --test-share."
         )
-    return Halves(train, test)
+    return Division(train, test)
 
 
 def _mixed(pictures: list[PictureFile]) -> list[tuple[bytes, PictureFile]]:

@@ -45,18 +45,19 @@ class Calibration:
 
 
 def calibration(found: Predictions) -> Calibration:
-    confidence, right = found.confidence.double(), found.is_correct
+    """Of confidences whose temperature, if any, was fitted to other pictures."""
+    confidence, right = found.held_out.amax(dim=1), found.is_correct
     # As torchmetrics bins them: a confidence on an edge belongs to the bin above it, 1 to the last.
     edges = torch.linspace(0, 1, BINS + 1)
-    bins = (torch.bucketize(found.confidence, edges, right=True) - 1).clamp(0, BINS - 1)
+    bins = (torch.bucketize(confidence, edges, right=True) - 1).clamp(0, BINS - 1)
     pictures = torch.bincount(bins, minlength=BINS)
     correct = torch.bincount(bins, weights=right.double(), minlength=BINS)
     classes = len(found.class_names)
-    error = multiclass_calibration_error(found.probabilities, found.labels, num_classes=classes, n_bins=BINS, norm="l1")
+    error = multiclass_calibration_error(found.held_out, found.labels, num_classes=classes, n_bins=BINS, norm="l1")
     return Calibration(
         pictures=pictures.numpy(),
         accuracy=(correct / pictures).numpy(),
         error=float(error),
-        mean_confidence=float(confidence.mean()),
+        mean_confidence=float(confidence.double().mean()),
         overall_accuracy=found.correct / len(found),
     )

@@ -45,7 +45,7 @@ class ComparedRun:
     def facts(self) -> dict[str, str]:
         """What a table says of it, first line to last."""
         recipe, middle = self.description["recipe"], self.history.median_speed()
-        spent = self.history.seconds(self.batch_size)
+        spent = self.history.seconds_in_all(self.batch_size)
         losses = self.history.values("averaged_losses", "total_loss")
         done = self._updates_done()
         return {
@@ -55,7 +55,7 @@ class ComparedRun:
             "precision @ 1": percent(self.evaluation["precision_at_1"]) if self.evaluation else MISSING,
             "loss, averaged, last": f"{losses[-1]:.3f}" if len(losses) and np.isfinite(losses[-1]) else MISSING,
             "pictures/s, median": speed(middle) if middle is not None else MISSING,
-            "time spent training": duration(spent[-1]) if len(spent) and np.isfinite(spent[-1]) else MISSING,
+            "time spent training": duration(spent) if spent is not None else MISSING,
             "device": self.description.get("device", MISSING),
             "precision": self.description.get("precision", MISSING),
         }

@@ -21,23 +21,28 @@ POINTS = 500  # of a drawn curve; more cannot be told apart
 
 @dataclass(frozen=True)
 class History:
-    """Records of one run, oldest first. Any of the three may be missing."""
+    """Records of one run, oldest first. Any of them may be missing."""
 
     starts: tuple[Record, ...]
     trained: tuple[Record, ...]
     evaluated: tuple[Record, ...]
     """One a step, the newest where a step was evaluated several times."""
+    ended: Record | None
+    """Of the process that did the last update."""
 
     @staticmethod
     def read(run_dir: Path) -> History:
         """Raises UserError where the file can't be read; a run that wrote none has an empty history."""
         records = MetricsLog(run_dir).read()
-        by_kind = {kind: [each for each in records if each["kind"] == kind] for kind in ("start", "train", "eval")}
+        by_kind = {
+            kind: [each for each in records if each["kind"] == kind] for kind in ("start", "train", "eval", "end")
+        }
         evaluated = {record["step"]: record for record in by_kind["eval"]}
         return History(
             starts=tuple(by_kind["start"]),
             trained=tuple(by_kind["train"]),
             evaluated=tuple(evaluated[step] for step in sorted(evaluated)),
+            ended=by_kind["end"][-1] if by_kind["end"] else None,
         )
 
     def steps(self) -> Values:
@@ -64,6 +69,13 @@ class History:
         spent: Values = np.cumsum(updates * batch_size / self.values("examples_per_sec"))
         return spent
 
+    def seconds_in_all(self, batch_size: int) -> float | None:
+        """Time spent training: as it was measured where one process did all updates, else as the speeds tell."""
+        if self.ended and self.ended.get("updates") == self.ended["step"]:
+            return float(self.ended["seconds"])
+        spent = self.seconds(batch_size)
+        return float(spent[-1]) if len(spent) and np.isfinite(spent[-1]) else None
+
     def median_speed(self) -> float | None:
         """Pictures a second."""
         speeds = self.values("examples_per_sec")
@@ -76,8 +88,9 @@ class History:
         return known[:1] + [after for before, after in pairwise(known) if after[1] != before[1]]
 
     def last_time(self) -> str | None:
-        """When the newest record was written, ISO 8601."""
-        times = [record["time"] for record in (*self.starts, *self.trained, *self.evaluated) if "time" in record]
+        """When it was last trained, ISO 8601."""
+        records = (*self.starts, *self.trained, *([self.ended] if self.ended else []))
+        times = [record["time"] for record in records if "time" in record]
         return max(times, default=None)
 
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from training.accuracy import logits_of
 from training.dataset import Dataset
+from training.inference import logits_of
 from training.network import Network
-from training.temperature import evenly_spread, fitted_temperature
+from training.temperature import evenly_spread, fitted_temperature, held_out
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,6 +21,7 @@ class Predictions:
     labels: Tensor  # int64 [M]
     class_names: tuple[str, ...]
     temperature: float | None  # fitted to them, where the recipe is calibrated
+    held_out: Tensor  # float32 [M, classes]: the probabilities at a temperature that was fitted to other pictures
 
     @property
     def predicted(self) -> Tensor:
@@ -57,9 +58,11 @@ def predictions(network: Network, dataset: Dataset, device: torch.device) -> Pre
     """Of the whole test split, computed as the evaluation and an exported model do; `network` is on the device."""
     labels = dataset.test.labels.cpu()
     logits = torch.cat([part.float().cpu() for part in logits_of(network, dataset.test.images, device)])
-    temperature = None
+    temperature, unseen = None, logits
     if network.recipe.calibrated:
+        unseen = held_out(logits, labels)
         fitted = evenly_spread(len(labels))
         temperature = fitted_temperature(logits[fitted], labels[fitted])
         logits = logits / temperature
-    return Predictions(torch.softmax(logits, dim=1), labels, dataset.class_names, temperature)
+    probabilities = torch.softmax(logits, dim=1)
+    return Predictions(probabilities, labels, dataset.class_names, temperature, torch.softmax(unseen, dim=1))

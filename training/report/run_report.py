@@ -75,7 +75,7 @@ def _summary(
 ) -> dict[str, Any]:
     recipe = description["recipe"]
     middle = history.median_speed()
-    spent = history.seconds(recipe["batch_size"])
+    spent = history.seconds_in_all(recipe["batch_size"])
     ended = history.last_time() or description.get("started")
     return {
         "recipe_name": recipe["name"],
@@ -89,7 +89,7 @@ def _summary(
         "facts": [
             ("Steps", count(step) if step >= recipe["steps"] else f"{count(step)} of {count(recipe['steps'])}"),
             ("Pictures an update", count(recipe["batch_size"])),
-            ("Time spent training", duration(spent[-1]) if len(spent) and spent[-1] < float("inf") else MISSING),
+            ("Time spent training", duration(spent) if spent is not None else MISSING),
             ("Pictures a second", speed(middle) if middle is not None else MISSING),
             ("Device", description.get("device", MISSING)),
             ("Precision", description.get("precision", MISSING)),
