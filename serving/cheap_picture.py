@@ -1,8 +1,9 @@
 """Tells pictures that are decoded in a millisecond at most, for a network of 224 x 224 pixels (a quarter of one for
-32 x 32), whatever their sender had in mind, by their bytes.
+32 x 32), by their bytes.
 
 Only those may be decoded on the event loop. Formats and features whose cost takes more than a glance are not cheap:
-text chunks that inflate, progressive scans.
+text chunks that inflate, progressive scans. How many pixels there are is taken from the first place that says so, which
+a sender can make lie: whoever decodes goes by what the decoder itself has read.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ MAX_JPEG_SCANS = 4  # one a component
 
 
 def is_cheap(data: bytes) -> bool:
-    """Says nothing about whether `data` is intact."""
+    """Says nothing about whether `data` is intact, or honest about its size."""
     if len(data) > MAX_BYTES:
         return False
     if data.startswith(PNG_SIGNATURE):

@@ -96,6 +96,18 @@ def decode_picture(data: bytes, size: tuple[int, int], max_pixels: int) -> NDArr
         return _decode(data, size, max_pixels, max_pixels)
 
 
+def decode_small(data: bytes, size: tuple[int, int], max_pixels: int, most: int) -> NDArray[np.uint8] | None:
+    """Decode the same of a picture of ``most`` pixels at most; return None where it has more.
+
+    That is decided by what Pillow has read of the file, before anything is decoded. Raises UnreadableType,
+    BrokenPicture or TooManyPixels.
+    """
+    try:
+        return _decode(data, size, max_pixels, most)
+    except _LargePicture:
+        return None
+
+
 def _decode(data: bytes, size: tuple[int, int], max_pixels: int, most_pixels: int) -> NDArray[np.uint8]:
     try:
         with Image.open(opened(data), formats=FORMATS) as picture:

@@ -68,8 +68,8 @@ def opened(data: bytes) -> io.BytesIO:
 def _png_pixels(data: bytes) -> bytes:
     """Return a PNG's chunks that make the picture or tell its orientation; ``data`` itself where it has no others.
 
-    Raises DamagedContainer where the last chunk is missing or a checksum is wrong, in any chunk: decoding alone leaves
-    that out.
+    Raises DamagedContainer where the header is not the first chunk and the only one of its kind, where the last chunk
+    is missing, or where a checksum is wrong, in any chunk: decoding alone leaves that out.
     """
     kept: list[bytes] = []
     begin = since = len(PNG_SIGNATURE)
@@ -81,6 +81,8 @@ def _png_pixels(data: bytes) -> bytes:
         checksum = data[end - 4 : end]
         if not checksum or zlib.crc32(memoryview(data)[begin + 4 : end - 4]) != int.from_bytes(checksum):
             break
+        if (kind == b"IHDR") != (begin == len(PNG_SIGNATURE)):
+            raise DamagedContainer("The PNG does not begin with its header, or has another one.")
         if kind not in PNG_PIXELS and not _tells_orientation(kind, data, content, end):
             if since < begin:
                 kept.append(data[since:begin])

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from serving.batch_metrics import BatchMetrics
 from serving.batcher import Batcher
-from serving.cheap_picture import is_cheap
+from serving.cheap_picture import MAX_PIXELS, is_cheap
 from serving.classifier import Classifier, InferenceFailed, Outputs, joined
 from serving.current_request import note_stage
-from serving.picture import decode_picture
+from serving.picture import decode_picture, decode_small
 from serving.predictions import Prediction
 from serving.upload import extract_picture
 
@@ -106,11 +106,13 @@ class Pipeline:
                 data = await self.apart(extract_picture, body, content_type)
             else:
                 data = extract_picture(body, content_type)
-            if not is_cheap(data):
-                return await self.classify(classifier, data)
-            # A hop to another thread would cost more than decoding does.
             began = time.monotonic()
-            picture = decode_picture(data, classifier.picture_size, self._max_pixels)
+            picture = None
+            if is_cheap(data):
+                # A hop to another thread would cost more than decoding does.
+                picture = decode_small(data, classifier.picture_size, self._max_pixels, MAX_PIXELS)
+            if picture is None:
+                return await self.classify(classifier, data)
             note_stage("decode", began, time.monotonic())
             if classifier.is_quick and await self._is_alone():
                 return self._batcher.classify_at_once(classifier, picture)

@@ -53,6 +53,11 @@ def png_of_one_byte_chunks() -> bytes:
     return SIGNATURE + chunk(b"IHDR", header) + pieces + chunk(b"IEND")
 
 
+def png_of_two_headers(width: int, height: int) -> bytes:
+    """A small file that says first that it is 32 x 32, and then how large it is."""
+    return RED[:BEFORE_IDAT] + png_of_zeros(width, height, 1, 0)[len(SIGNATURE) :]
+
+
 def apng_of_frames() -> bytes:
     """A red PNG, animated with 30,000 tiny frames."""
     control = struct.pack(">IIIIIHHBB", 0, 1, 1, 0, 0, 1, 10, 0, 0)
@@ -86,6 +91,18 @@ def jpeg_of_scans(size: tuple[int, int], scans: int) -> bytes:
     small[at + 5 : at + 9] = struct.pack(">HH", size[1], size[0])
     last = bytes(small[small.rindex(b"\xff\xda") : -2])
     return bytes(small[:-2]) + last * (scans - small.count(b"\xff\xda")) + b"\xff\xd9"
+
+
+def jpeg_of_two_frames(width: int, height: int) -> bytes:
+    """A small file that holds the header of a frame of 32 x 32 in a comment, before that of its own.
+
+    Who takes what follows a restart marker for its length, though it has none, finds the former.
+    """
+    red = bytearray(jpeg())
+    at = red.index(b"\xff\xc0")
+    hidden = bytes(red[at : at + 19])
+    red[at + 5 : at + 9] = struct.pack(">HH", height, width)
+    return bytes(red[:20]) + b"\xff\xd0\0\6" + segment(0xFE, hidden) + bytes(red[20:])
 
 
 def gif(extensions: bytes = b"", piece: bytes = b"", after: bytes = b"") -> bytes:
@@ -154,6 +171,7 @@ READ: dict[str, Callable[[], bytes]] = {
     "jpeg of stuffed zeros": lambda: filled_up(jpeg()[:20], b"\xff\0", jpeg()[20:]),
     "jpeg of many pictures": lambda: jpeg_of_segments(0xE2, b"MPF\0" + directory(5000, 5, 1, 65_000)),
     "jpeg of 10 scans of 40 megapixels": lambda: jpeg_of_scans((8000, 5000), 10),
+    "jpeg of 40 megapixels that looks small": lambda: jpeg_of_two_frames(8000, 5000),
     "jpeg of 1 x 65500": lambda: jpeg((1, 65_500)),
     "gif of 19,000 comment blocks": lambda: gif(b"!\xfe", b"\xff" + bytes(255), b"\0"),
     "gif of 60,000 frames": gif_of_frames,
@@ -169,6 +187,7 @@ BROKEN: dict[str, Callable[[], bytes]] = {
     "png of 400,000 empty pieces": lambda: png_of_chunks(b"IDAT"),
     "png of 370,000 pieces": png_of_one_byte_chunks,
     "png of 300,000 texts": lambda: png_of_chunks(b"tEXt", b"k\0v"),
+    "png of 40 megapixels that looks small": lambda: png_of_two_headers(8000, 5000),
     "png of inflating exif": lambda: png_of_chunks(
         b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(b"\nexif\n 9\n" + b"4d" * 400_000, 9)
     ),

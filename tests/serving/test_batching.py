@@ -22,10 +22,12 @@ from serving.batch_metrics import BatchMetrics
 from serving.batcher import FAILURES_IN_A_ROW, Batcher, InferenceStuck
 from serving.bundle import Threads, read_bundle
 from serving.classifier import MAX_BATCH, Classifier, InferenceFailed
+from serving.picture import decode_picture
 from serving.pipeline import Pipeline, QueueFull
 from serving.predictions import Prediction
 from serving.providers import CPU, CUDA, Provider
 from tests.serving.bundles import color_bundle, metadata, publish
+from tests.serving.hostile_pictures import jpeg_of_two_frames
 from tests.serving.pictures import BLUE, GREEN, RED, encode, flat
 from tests.serving.running_server import Server, StartServer
 from tests.serving.test_predict import problem
@@ -185,6 +187,24 @@ def test_pictures_that_come_alone_are_answered_like_those_in_company(classifier:
     registry = with_pipeline(test, classifier)
     assert registry.get_sample_value("inference_batch_size_sum") == 15
     assert registry.get_sample_value("inference_queue_seconds_count") == 15
+
+
+def test_no_large_picture_is_decoded_by_the_event_loop_however_small_it_looks(
+    classifier: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[str] = []
+
+    def decode(*arguments: Any) -> Any:
+        threads.append(threading.current_thread().name)
+        return decode_picture(*arguments)
+
+    monkeypatch.setattr("serving.pipeline.decode_picture", decode)
+
+    async def test(pipeline: Pipeline, classifier: Classifier) -> None:
+        await pipeline.classify_upload(classifier, jpeg_of_two_frames(1000, 1000), "image/jpeg")
+
+    with_pipeline(test, classifier)
+    assert threads == ["decoding_0"]
 
 
 def test_two_versions_are_never_in_one_batch(classifier: Classifier, tmp_path: Path) -> None:

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from serving.cheap_picture import MAX_BYTES, is_cheap
+from serving.cheap_picture import MAX_BYTES, MAX_PIXELS, is_cheap
+from serving.picture import BrokenPicture, decode_picture, decode_small
+from tests.serving.hostile_pictures import jpeg_of_two_frames, png_of_two_headers
 from tests.serving.pictures import encode, flat
 
 SMALL = np.arange(32 * 32 * 3, dtype=np.uint8).reshape(32, 32, 3)
@@ -66,3 +68,29 @@ def test_no_truncated_file_makes_it_fail(kind: str) -> None:
 
     assert len(data) < MAX_BYTES
     assert (verdicts[0], verdicts[-1]) == (False, True)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_a_small_picture_is_decoded_like_any_other(kind: str) -> None:
+    data = encode(SMALL, kind)
+
+    decoded = decode_small(data, (24, 24), 40_000_000, MAX_PIXELS)
+
+    assert decoded is not None
+    assert np.array_equal(decoded, decode_picture(data, (24, 24), 40_000_000))
+
+
+@pytest.mark.parametrize(("width", "is_decoded"), [(128, True), (129, False)])
+def test_as_many_pixels_as_allowed_are_decoded(width: int, is_decoded: bool) -> None:
+    decoded = decode_small(encode(flat((1, 2, 3), (width, 128))), (32, 32), 40_000_000, MAX_PIXELS)
+
+    assert (decoded is not None) == is_decoded
+
+
+def test_what_lies_about_its_size_is_not_decoded() -> None:
+    jpeg, png = jpeg_of_two_frames(8000, 5000), png_of_two_headers(8000, 5000)
+    assert is_cheap(jpeg)
+    assert is_cheap(png)
+    assert decode_small(jpeg, (32, 32), 40_000_000, MAX_PIXELS) is None
+    with pytest.raises(BrokenPicture):
+        decode_small(png, (32, 32), 40_000_000, MAX_PIXELS)

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from serving.picture_container import DamagedContainer, opened
-from tests.serving.hostile_pictures import chunk, segment
+from tests.serving.hostile_pictures import chunk, png_of_two_headers, segment
 from tests.serving.picture_variants import variants
 from tests.serving.pictures import RED, encode, flat
 
@@ -71,6 +71,8 @@ def test_only_the_first_exif_counts() -> None:
         RED[:-1],
         RED[:40],
         RED[:20] + b"x" + RED[21:],
+        png_of_two_headers(32, 32),
+        RED[:8] + chunk(b"tIME", bytes(7)) + RED[8:],
         b"GIF89a",
         b"GIF89a" + bytes(99),
     ],
