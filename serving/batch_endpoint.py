@@ -30,10 +30,11 @@ class BatchEndpoint:
         self._pipeline.check_room(classifier)
         headers = dict(request.scope["headers"])
         with told_when_interrupted():
-            body = await read_body(
-                request.receive, headers, self._settings.max_batch_bytes, self._settings.upload_timeout
+            # Nothing here holds the body once its pictures have been taken out of it.
+            reading = read_body(request.receive, headers, self._settings.max_batch_bytes, self._settings.upload_timeout)
+            pictures = await self._pipeline.apart(
+                extract_pictures, await reading, content_type_of(headers), MAX_PICTURES
             )
-            pictures = await self._pipeline.apart(extract_pictures, body, content_type_of(headers), MAX_PICTURES)
             with self._pipeline.admitted(classifier, len(pictures)):
                 found = await asyncio.gather(
                     *(self._pipeline.classify(classifier, picture.content) for picture in pictures),

@@ -106,6 +106,7 @@ class Pipeline:
                 data = await self.apart(extract_picture, body, content_type)
             else:
                 data = extract_picture(body, content_type)
+            del body  # a form's is as large again as its picture, which may wait for long
             began = time.monotonic()
             picture = None
             if is_cheap(data):

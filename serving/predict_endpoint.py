@@ -42,6 +42,6 @@ class PredictEndpoint:
         self._pipeline.check_room(classifier)
         headers = dict(scope["headers"])
         with told_when_interrupted():
-            body = await read_body(receive, headers, self._settings.max_body_bytes, self._settings.upload_timeout)
-            answer = await self._pipeline.classify_upload(classifier, body, content_type_of(headers))
+            reading = read_body(receive, headers, self._settings.max_body_bytes, self._settings.upload_timeout)
+            answer = await self._pipeline.classify_upload(classifier, await reading, content_type_of(headers))
         return answer.of_top(top)

@@ -37,6 +37,7 @@ class InferEndpoint:
 
     async def _answer(self, request: Request) -> Answer:
         classifier = named_model(self._models, **request.path_params)
+        self._pipeline.check_room(classifier)
         with told_when_interrupted():
             inference = await self._read(request, classifier)
             probabilities, labels = await self._pipeline.run(classifier, inference.images)

@@ -6,8 +6,10 @@ import ctypes
 import json
 import socket
 import threading
+import weakref
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPResponse
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -104,6 +106,28 @@ def test_a_full_queue_is_said_at_once_and_probes_still_answer(start_server: Star
     assert samples["inference_refused_total", labels()] == 5
     assert samples["inference_queue_pictures", labels()] == 0
     assert server.post(RED).status_code == 200
+
+
+def test_a_full_queue_is_said_before_anything_is_uploaded(start_server: StartServer, models: Path) -> None:
+    publish(models, 1, color_bundle())
+    server = start_server("--max-queue", "1", "--inference-threads", "1")
+    paths = ("/predict", "/predict/batch", "/v2/models/cifar10/infer")
+    with ThreadPoolExecutor(1) as client:
+        large = client.submit(httpx.post, server.url + "/predict", content=LARGE, timeout=60)
+        server.wait_for(lambda: scrape(server)["inference_queue_pictures", labels()] == 1)
+        answers = [answer_to_a_head(server, f"POST {path} HTTP/1.1\r\nContent-Length: 4000000") for path in paths]
+        assert large.result().status_code == 200
+    assert [status for status, _ in answers] == [503] * len(paths)
+    assert all("1 pictures are waiting already" in document["detail"] for _, document in answers)
+
+
+def answer_to_a_head(server: Server, head: str) -> tuple[int, dict[str, Any]]:
+    """What is answered to a request whose body is not sent."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+        connection.sendall(f"{head}\r\nHost: x\r\n\r\n".encode())
+        answer = HTTPResponse(connection)
+        answer.begin()
+        return answer.status, json.loads(answer.read())
 
 
 def test_a_large_picture_holds_up_no_small_one(server: Server) -> None:
@@ -205,6 +229,42 @@ def test_no_large_picture_is_decoded_by_the_event_loop_however_small_it_looks(
 
     with_pipeline(test, classifier)
     assert threads == ["decoding_0"]
+
+
+class Mark:
+    """What a weak reference can point at."""
+
+
+class Upload(bytes):
+    """A body of which a test can tell whether anybody holds it still."""
+
+    mark: Mark
+
+
+@pytest.mark.parametrize("padding", [0, 100_000], ids=["small", "large"])
+def test_a_form_is_let_go_once_its_picture_is_taken_out(
+    classifier: Classifier, monkeypatch: pytest.MonkeyPatch, padding: int
+) -> None:
+    head = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
+    body = Upload(head + RED + bytes(padding) + b"\r\n--b--\r\n")
+    body.mark = Mark()
+    mark = weakref.ref(body.mark)
+    bodies = [body]
+    del body
+    left: list[Mark | None] = []
+
+    def decode(*arguments: Any) -> Any:
+        left.append(mark())
+        return decode_picture(*arguments)
+
+    monkeypatch.setattr("serving.pipeline.decode_picture", decode)
+    monkeypatch.setattr("serving.pipeline.is_cheap", lambda _: False)
+
+    async def test(pipeline: Pipeline, classifier: Classifier) -> None:
+        await pipeline.classify_upload(classifier, bodies.pop(), "multipart/form-data; boundary=b")
+
+    with_pipeline(test, classifier)
+    assert left == [None]
 
 
 def test_two_versions_are_never_in_one_batch(classifier: Classifier, tmp_path: Path) -> None:
