@@ -11,7 +11,7 @@ from prometheus_client.exposition import choose_encoder
 from starlette.exceptions import HTTPException
 
 from serving.access import ApiKeys
-from serving.batch_endpoint import MAX_PICTURES, BatchEndpoint
+from serving.batch_endpoint import BatchEndpoint
 from serving.hot_route import HotRoute
 from serving.key_description import describe_keys
 from serving.metrics import Metrics, PredictMeter, prefers_json
@@ -24,7 +24,7 @@ from serving.pipeline import Pipeline
 from serving.predict_endpoint import PredictEndpoint
 from serving.predictions import Alive, ModelFacts, ModelVersion, Prediction, Predictions, Ready
 from serving.problems import add_problem_handlers, problem_descriptions
-from serving.settings import Settings, read_keys
+from serving.settings import MAX_PICTURES, Settings, read_keys
 from serving.tracing import TraceStages, telemetry_config
 from serving.upload import FIELD
 

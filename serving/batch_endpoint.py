@@ -13,10 +13,8 @@ from serving.models import Models
 from serving.pipeline import Pipeline
 from serving.predictions import PictureAnswer, Prediction, Predictions
 from serving.problems import problem_of
-from serving.settings import Settings
+from serving.settings import MAX_PICTURES, Settings
 from serving.upload import SentPicture, content_type_of, extract_pictures, read_body, told_when_interrupted
-
-MAX_PICTURES = 64
 
 
 class BatchEndpoint:

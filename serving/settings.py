@@ -15,6 +15,7 @@ SECRETS = ("api_key",)  # never shown
 MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_FORMATS = ("text", "json")
+MAX_PICTURES = 64  # in a request; clients are told, and it is no setting
 ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
 # Pillow itself refuses pictures of twice its own limit, so a greater limit than that could not be kept.
 PILLOW_PIXEL_LIMIT = 2 * (Image.MAX_IMAGE_PIXELS or 0)

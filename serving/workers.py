@@ -23,7 +23,7 @@ from types import FrameType
 
 from serving.listener import reserve, say_where, url_of
 from serving.log_format import configure_logging
-from serving.settings import Settings, UsageError
+from serving.settings import MAX_PICTURES, Settings, UsageError
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +47,8 @@ def supervise(settings: Settings) -> None:
             settings,
             port=reserved.getsockname()[1],
             inference_threads=max(1, settings.inference_threads // settings.workers),
-            max_queue=max(1, settings.max_queue // settings.workers),
+            # However many they are, each has room for a request's pictures, or none would ever take them.
+            max_queue=max(settings.max_queue // settings.workers, min(settings.max_queue, MAX_PICTURES)),
         )
         with _Supervisor(share) as supervisor:
             supervisor.start()

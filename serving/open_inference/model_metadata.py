@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from serving.batch_endpoint import MAX_PICTURES
 from serving.classifier import Classifier
 from serving.models import Models
 from serving.open_inference.messages import (
@@ -13,6 +12,7 @@ from serving.open_inference.messages import (
     ModelParameters,
     TensorMetadata,
 )
+from serving.settings import MAX_PICTURES
 
 PLATFORM = "onnxruntime_onnx"  # Triton's name for what runs it
 

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from serving.batch_endpoint import MAX_PICTURES
 from serving.open_inference.json_numbers import MAX_OTHER_BYTES, NOT_BYTES, read_bytes, without_data
 from serving.open_inference.messages import InferenceRequest, InputTensor, RequestedOutput
+from serving.settings import MAX_PICTURES
 from serving.upload import BodyTooLarge, MalformedUpload
 
 HEADER_LENGTH = "Inference-Header-Content-Length"

@@ -11,7 +11,6 @@ from fastapi import FastAPI, Request
 from pydantic import ValidationError
 from starlette.routing import Route
 
-from serving.batch_endpoint import MAX_PICTURES
 from serving.metrics import Metrics
 from serving.model_query import named_model
 from serving.models import Models
@@ -34,7 +33,7 @@ from serving.open_inference.model_metadata import configuration_of, list_version
 from serving.open_inference.request import HEADER_LENGTH
 from serving.pipeline import Pipeline
 from serving.problems import problem_descriptions
-from serving.settings import Settings
+from serving.settings import MAX_PICTURES, Settings
 from serving.upload import MalformedUpload, read_bounded
 
 PREFIX = "/v2"

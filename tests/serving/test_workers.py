@@ -12,6 +12,7 @@ import pytest
 from tests.serving.bundles import color_bundle, publish
 from tests.serving.pictures import GREEN
 from tests.serving.running_server import Server, StartServer, run_serving
+from tests.serving.test_batching import send
 from tests.serving.test_routes import labels, scrape
 
 TWO = ("--workers", "2")
@@ -64,6 +65,14 @@ def test_any_worker_answers_and_any_tells_the_metrics_of_all(server: Server) -> 
         assert samples["process_cpu_seconds_total", labels()] > 0.5
         server.client.close()
         server.client = httpx.Client(timeout=20)
+
+
+def test_each_worker_has_room_for_a_whole_request(models: Path, start_server: StartServer) -> None:
+    publish(models, 1, color_bundle())
+    server = start_server(*TWO, "--max-queue", "100")
+    answer = send(server, *[("a", GREEN)] * 64)
+    assert answer.status_code == 200
+    assert len(answer.json()["predictions"]) == 64
 
 
 def test_a_killed_worker_is_replaced_and_its_counts_are_kept(server: Server) -> None:
