@@ -5,6 +5,7 @@ import logging
 import signal
 import socket
 from collections.abc import Callable
+from functools import partial
 from types import FrameType
 
 import uvicorn
@@ -14,7 +15,7 @@ from starlette.types import ASGIApp
 from serving.access import Cors, SecurityHeaders
 from serving.app import create_app
 from serving.bundle import FILE_NAME, Threads
-from serving.http_protocol import limited_protocol
+from serving.http_protocol import LimitedProtocol
 from serving.listener import bind, say_where, url_of
 from serving.log_format import configure_logging
 from serving.log_stream import line_writer
@@ -107,10 +108,11 @@ def _threads(available: int) -> Threads:
 
 
 def _uvicorn_config(settings: Settings, app: FastAPI) -> uvicorn.Config:
+    protocol = partial(LimitedProtocol, head_timeout=settings.head_timeout, upload_timeout=settings.upload_timeout)
     return uvicorn.Config(
         _surrounded(app, settings),
         loop="uvloop",
-        http=limited_protocol(settings.head_timeout, settings.upload_timeout),
+        http=protocol,  # type: ignore[arg-type]  # uvicorn only calls it
         ws="none",
         lifespan="off",
         log_config=None,
