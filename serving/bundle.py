@@ -32,6 +32,11 @@ MAX_FILE_BYTES = 512 * 1024 * 1024
 MAX_SIDE = 1024
 # From one operator of the network to the next: waking a thread takes longer than most of them.
 LONE_SPIN_MICROSECONDS = 20
+# What onnxruntime says where memory is short or the GPU fails, whatever the file.
+PASSING_FAILURE = re.compile(
+    r"bad_alloc|out of memory|failed to allocate|available memory|CU(DA|DNN|BLAS) (failure|error) \d+|CU(DNN|BLAS)_\w+",
+    re.IGNORECASE,
+)
 
 Accuracy = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -57,7 +62,10 @@ class BundleError(Exception):
 
 
 class BundleUnreadable(BundleError):
-    """The file cannot be read at the moment, or is being written; it may be whole at the next look."""
+    """The bundle cannot be loaded at the moment, and may be at the next look.
+
+    Its file cannot be read, or is being written, or memory is short, or the GPU fails.
+    """
 
 
 class Quantization(BaseModel):
@@ -190,16 +198,27 @@ def _open_session(
     return session
 
 
+def refusal(error: Exception, what_happened: str) -> BundleError:
+    """Say what onnxruntime's own error means for the bundle.
+
+    It is a BundleUnreadable where memory or the GPU failed, whose text is the same at every look: without the numbers.
+    """
+    text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", " ".join(str(error).split()))
+    passing = PASSING_FAILURE.search(text)
+    if passing or isinstance(error, MemoryError):
+        return BundleUnreadable(f"{what_happened} at the moment ({passing[0] if passing else 'out of memory'}).")
+    return BundleError(f"{what_happened}: {text[:300]}")
+
+
 @contextmanager
 def _onnxruntime_refusals() -> Iterator[None]:
     """Turn whatever onnxruntime raises into a BundleError; its exceptions share no class but Exception."""
     try:
         yield
     except Exception as error:
-        text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", " ".join(str(error).split()))
-        if re.search(r"external", text, re.IGNORECASE):
+        if re.search(r"external", str(error), re.IGNORECASE):
             raise BundleError("it keeps data outside of the file, which is never read.") from None
-        raise BundleError(f"onnxruntime cannot load it: {text[:300]}") from None
+        raise refusal(error, "onnxruntime cannot load it") from None
 
 
 def _check_inputs(inputs: list[tuple[str, str, list[Any]]]) -> tuple[int, int]:

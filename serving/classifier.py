@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnxruntime import InferenceSession
 
-from serving.bundle import FILE_NAME, Bundle, BundleError, Metadata, Threads, read_bundle
+from serving.bundle import FILE_NAME, Bundle, BundleError, Metadata, Threads, read_bundle, refusal
 from serving.predictions import ModelVersion, Prediction
 from serving.providers import Provider
 
@@ -146,7 +146,7 @@ class Classifier:
         try:
             probabilities, labels = session.run(OUTPUTS, {"images": images})
         except Exception as error:
-            raise BundleError(f"it fails on a batch of {batch}: {' '.join(str(error).split())[:300]}") from None
+            raise refusal(error, f"it fails on a batch of {batch}") from None
         if probabilities.shape != (batch, classes) or labels.shape != (batch,):
             raise BundleError(f"a batch of {batch} gave probabilities {probabilities.shape} and label {labels.shape}.")
         if not (np.isfinite(probabilities).all() and np.allclose(probabilities.sum(axis=1), 1, atol=1e-3)):

@@ -178,6 +178,25 @@ def fixed_inside(model: onnx.ModelProto) -> None:
         model.graph.node.insert(3, node)
 
 
+def beyond_any_memory(model: onnx.ModelProto) -> None:
+    """Computes a tensor of 2^60 bytes on its way."""
+    model.graph.initializer.append(numpy_helper.from_array(np.array([2**29, 2**29]), "size"))
+    model.graph.node[4].input[0] = "shifted"
+    nodes = [
+        helper.make_node("ReduceMax", ["ordered"], ["greatest"], keepdims=0),
+        helper.make_node("Expand", ["greatest", "size"], ["expanded"]),
+        helper.make_node("ReduceMax", ["expanded"], ["shift"], keepdims=0),
+        helper.make_node("Sub", ["logits", "shift"], ["shifted"]),
+    ]
+    for node in reversed(nodes):
+        model.graph.node.insert(4, node)
+
+
+def test_want_of_memory_is_not_held_against_a_bundle(tmp_path: Path) -> None:
+    with pytest.raises(BundleUnreadable, match=r"^it fails on a batch of 1 at the moment \([^0-9]+\)\.$"):
+        load(tmp_path, color_bundle(change=beyond_any_memory))
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

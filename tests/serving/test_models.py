@@ -449,3 +449,39 @@ def test_no_answer_fails_or_is_mixed_up_while_everything_changes(start_server: S
         client.join()
     assert wrong == []
     assert "Traceback" not in server.log
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("Exception during initialization: std::bad_alloc, {} bytes"),
+        RuntimeError("Failed to allocate memory for requested buffer of size {}"),
+        RuntimeError("CUDA failure 2: out of memory ; GPU=0 ; hostname=a ; expr=cudaMalloc((void**)&p, {}); "),
+        RuntimeError("CUBLAS failure 3: the resource allocation failed ; GPU=0 ; expr={}"),
+        MemoryError("std::bad_alloc {}"),
+        MemoryError(),
+    ],
+    ids=repr,
+)
+def test_a_version_is_tried_again_after_memory_was_short(
+    models: Path, error: Exception, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    publish(models, 1, color_bundle())
+    found = folder_of(models)
+    looks = 0
+
+    def fail(*_: object, **__: object) -> None:
+        nonlocal looks
+        looks += 1
+        raise type(error)(*(str(text).format(1000 * looks) for text in error.args))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("onnxruntime.InferenceSession", fail)
+        for _ in range(3):
+            found.refresh()
+    assert looks == 3
+    assert [record.getMessage().split(":")[0] for record in caplog.records] == ["Refused cifar10 version 1"]
+    with pytest.raises(NotReady):
+        found.find()
+    found.refresh()
+    assert found.find().version == 1
