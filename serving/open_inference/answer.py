@@ -44,7 +44,9 @@ def encode_answer(
 def _tensor(
     wanted: WantedOutput, datatype: str, values: NDArray[np.float32] | NDArray[np.int64]
 ) -> tuple[OutputTensor, bytes]:
-    return _placed(wanted, datatype, values.shape, values.ravel().tolist(), values.tobytes())
+    if wanted.binary:
+        return _after_the_json(wanted, datatype, values.shape, values.tobytes())
+    return _in_the_json(wanted, datatype, values.shape, values.ravel().tolist())
 
 
 def _classification(
@@ -57,22 +59,23 @@ def _classification(
         for row, indices in zip(probabilities.tolist(), best.tolist(), strict=True)
         for index in indices
     ]
-    elements = [text.encode() for text in texts]
-    content = b"".join(struct.pack("<I", len(element)) + element for element in elements)
-    return _placed(wanted, "BYTES", best.shape, texts, content)
-
-
-def _placed(
-    wanted: WantedOutput,
-    datatype: str,
-    shape: Sequence[int],
-    values: list[float] | list[int] | list[str],
-    content: bytes,
-) -> tuple[OutputTensor, bytes]:
-    """Put the values into the JSON, or as bytes after it."""
-    tensor = OutputTensor(name=wanted.name, datatype=datatype, shape=list(shape))
     if wanted.binary:
-        tensor.parameters = OutputTensorParameters(binary_data_size=len(content))
-        return tensor, content
-    tensor.data = values
+        elements = [text.encode() for text in texts]
+        content = b"".join(struct.pack("<I", len(element)) + element for element in elements)
+        return _after_the_json(wanted, "BYTES", best.shape, content)
+    return _in_the_json(wanted, "BYTES", best.shape, texts)
+
+
+def _in_the_json(
+    wanted: WantedOutput, datatype: str, shape: Sequence[int], values: list[float] | list[int] | list[str]
+) -> tuple[OutputTensor, bytes]:
+    tensor = OutputTensor(name=wanted.name, datatype=datatype, shape=list(shape))
+    tensor.data = values  # not checked one by one, as it would be above
     return tensor, b""
+
+
+def _after_the_json(
+    wanted: WantedOutput, datatype: str, shape: Sequence[int], content: bytes
+) -> tuple[OutputTensor, bytes]:
+    parameters = OutputTensorParameters(binary_data_size=len(content))
+    return OutputTensor(name=wanted.name, datatype=datatype, shape=list(shape), parameters=parameters), content

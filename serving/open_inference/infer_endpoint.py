@@ -16,6 +16,7 @@ from serving.settings import Settings
 from serving.upload import read_bounded, told_when_interrupted
 
 MAX_PARSED_HERE = 16_384  # bytes: under half a millisecond
+MAX_ENCODED_HERE = 4_096  # probabilities: the same
 
 
 class InferEndpoint:
@@ -41,11 +42,13 @@ class InferEndpoint:
         with told_when_interrupted():
             inference = await self._read(request, classifier)
             probabilities, labels = await self._pipeline.run(classifier, inference.images)
-        if not np.isfinite(probabilities).all():
-            raise classifier.not_a_number()
-        for label in labels.tolist():
-            self._predictions.count(classifier.name, classifier.metadata.class_names[label])
-        return encode_answer(classifier, inference, probabilities, labels)
+            if not np.isfinite(probabilities).all():
+                raise classifier.not_a_number()
+            for label in labels.tolist():
+                self._predictions.count(classifier.name, classifier.metadata.class_names[label])
+            if probabilities.size > MAX_ENCODED_HERE:
+                return await self._pipeline.apart(encode_answer, classifier, inference, probabilities, labels)
+            return encode_answer(classifier, inference, probabilities, labels)
 
     async def _read(self, request: Request, classifier: Classifier) -> Inference:
         limit = self._settings.max_batch_bytes

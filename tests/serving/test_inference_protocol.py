@@ -1,6 +1,8 @@
 """The Open Inference Protocol, asked by NVIDIA's client as it is on PyPI."""
 
+import asyncio
 import json
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,11 +13,22 @@ import onnx
 import pytest
 from google.protobuf import json_format
 from onnx import helper, numpy_helper
+from prometheus_client import CollectorRegistry
+from starlette.types import Message
 from tritonclient.grpc import model_config_pb2
 from tritonclient.http import InferenceServerClient, InferInput, InferRequestedOutput
 from tritonclient.utils import InferenceServerException
 
-from tests.serving.bundles import CLASSES, color_bundle, color_probabilities, metadata, publish
+from serving.batch_metrics import BatchMetrics
+from serving.bundle import ONE_THREAD
+from serving.model_metrics import PredictionCounter
+from serving.models import Models
+from serving.open_inference.answer import Answer, encode_answer
+from serving.open_inference.infer_endpoint import InferEndpoint
+from serving.pipeline import Pipeline
+from serving.providers import CPU, Provider
+from serving.settings import Settings
+from tests.serving.bundles import CLASSES, brightness_bundle, color_bundle, color_probabilities, metadata, publish
 from tests.serving.pictures import encode, flat
 from tests.serving.running_server import Server, StartServer
 from tests.serving.test_malformed_inference import MODEL, ZEROS, as_json, error, infer
@@ -144,6 +157,43 @@ def test_as_many_pictures_as_allowed(client: InferenceServerClient) -> None:
     one_more = np.concatenate([most, most[:1]])
     status, sentence = refused(client, MODEL, images(one_more))
     assert (status, "N from 1 to 64, not [65, 32, 32, 3]" in sentence) == ("400", True)
+
+
+@pytest.mark.parametrize(("pictures", "thread"), [(4, "MainThread"), (5, "decoding_0")])
+def test_a_long_answer_is_written_beside_the_event_loop(
+    models: Path, monkeypatch: pytest.MonkeyPatch, pictures: int, thread: str
+) -> None:
+    publish(models, 1, brightness_bundle(metadata(tuple(f"class {number}" for number in range(1000)))))
+    found = Models(models, MODEL, Provider(CPU), threads=ONE_THREAD, most_versions=1)
+    found.load_default()
+    threads: list[str] = []
+
+    def record(*arguments: Any) -> Answer:
+        threads.append(threading.current_thread().name)
+        return encode_answer(*arguments)
+
+    monkeypatch.setattr("serving.open_inference.infer_endpoint.encode_answer", record)
+    answer = asyncio.run(answer_of(found, as_json(shape=[pictures, 32, 32, 3], data=ZEROS * pictures)))
+    assert threads == [thread]
+    assert [output["shape"] for output in answer["outputs"]] == [[pictures, 1000], [pictures]]
+    assert len(answer["outputs"][0]["data"]) == 1000 * pictures
+
+
+async def answer_of(models: Models, body: bytes) -> Any:
+    """What the endpoint answers on this thread's event loop."""
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    with Pipeline(BatchMetrics(CollectorRegistry()), 64, 20, 1_000_000, 1) as pipeline:
+        endpoint = InferEndpoint(Settings(), models, pipeline, PredictionCounter(CollectorRegistry()))
+        await endpoint({"type": "http", "path_params": {"name": MODEL}, "headers": []}, receive, send)
+    _, message = sent
+    return json.loads(message["body"])
 
 
 def test_nested_data_and_values_from_0_to_255(server: Server) -> None:
