@@ -47,7 +47,7 @@ class _Job:
 
 
 class Batcher:
-    """Used by one event loop, which must outlive it."""
+    """Used by one event loop. Where that ends before all is answered, nobody waits for the rest."""
 
     def __init__(self, metrics: BatchMetrics) -> None:
         self._metrics = metrics
@@ -172,7 +172,13 @@ class Batcher:
     @staticmethod
     def _deliver(jobs: Sequence[_Job], outcomes: Sequence[Prediction | Exception]) -> None:
         """The event loop is woken once for all of them."""
-        jobs[0].answer.get_loop().call_soon_threadsafe(_set, jobs, outcomes)
+        loop = jobs[0].answer.get_loop()
+        try:
+            loop.call_soon_threadsafe(_set, jobs, outcomes)
+        except RuntimeError:
+            # The server has stopped without these answers.
+            if not loop.is_closed():
+                raise
 
 
 def _set(jobs: Sequence[_Job], outcomes: Sequence[Prediction | Exception]) -> None:

@@ -310,6 +310,36 @@ def test_a_dead_inference_thread_is_noticed_and_replaced(classifier: Classifier)
     with_pipeline(test, classifier)
 
 
+class HeldUp:
+    """A session that begins, and ends when it is let go."""
+
+    def __init__(self) -> None:
+        self.begun, self.let_go = threading.Event(), threading.Event()
+
+    def run(self, _: object, feed: dict[str, np.ndarray[Any, Any]]) -> list[np.ndarray[Any, Any]]:
+        self.begun.set()
+        assert self.let_go.wait(10)
+        return [np.full((len(feed["images"]), 3), 1 / 3, np.float32), np.zeros(len(feed["images"]), np.int64)]
+
+
+def test_a_batch_that_outlasts_the_server_is_no_failure(
+    classifier: Classifier, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    session = HeldUp()
+    monkeypatch.setattr(classifier, "_lone_session", session)
+    batcher = Batcher(BatchMetrics(CollectorRegistry()))
+
+    async def give_up() -> None:
+        waiting = asyncio.create_task(batcher.classify(classifier, flat((200, 30, 20))))
+        assert await asyncio.to_thread(session.begun.wait, 10)
+        waiting.cancel()
+
+    asyncio.run(give_up())
+    session.let_go.set()
+    batcher.close()
+    assert caplog.records == []
+
+
 class LostDevice:
     """A session on a GPU that fell off the bus."""
 
