@@ -103,7 +103,7 @@ def create_app(settings: Settings, models: Models, metrics: Metrics, pipeline: P
         """Described here, answered by `HotRoute`; what comes here has a path that only a router takes for the same."""
         raise HTTPException(404)
 
-    answer_batch = BatchEndpoint(settings, models, pipeline, metrics.predictions)
+    answer_batch = BatchEndpoint(settings, models, pipeline, metrics.predictions, metrics.failed_pictures)
 
     @app.post(
         "/predict/batch",

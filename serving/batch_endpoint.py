@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections.abc import Sequence
 
+from prometheus_client import Counter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from serving.classifier import InferenceFailed
 from serving.model_metrics import PredictionCounter
 from serving.model_query import read_query
 from serving.models import Models
@@ -16,11 +20,21 @@ from serving.problems import problem_of
 from serving.settings import MAX_PICTURES, Settings
 from serving.upload import SentPicture, content_type_of, extract_pictures, read_body, told_when_interrupted
 
+logger = logging.getLogger(__name__)
+
 
 class BatchEndpoint:
-    def __init__(self, settings: Settings, models: Models, pipeline: Pipeline, predictions: PredictionCounter) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        models: Models,
+        pipeline: Pipeline,
+        predictions: PredictionCounter,
+        failed_pictures: Counter,
+    ) -> None:
+        """`failed_pictures` counts what `/predict` would have answered with 500: here the request has status 200."""
         self._settings, self._models, self._pipeline = settings, models, pipeline
-        self._predictions = predictions
+        self._predictions, self._failed_pictures = predictions, failed_pictures
 
     async def __call__(self, request: Request) -> Response:
         """Answers all pictures, or raises one of the exceptions that `problems` answers."""
@@ -38,8 +52,16 @@ class BatchEndpoint:
                     *(self._pipeline.classify(classifier, picture.content) for picture in pictures),
                     return_exceptions=True,
                 )
+        self._note_failures(found)
         answers = Predictions(predictions=[self._told(*each, top) for each in zip(pictures, found, strict=True)])
         return Response(answers.model_dump_json(exclude_none=True), media_type="application/json")
+
+    def _note_failures(self, found: Sequence[Prediction | BaseException]) -> None:
+        failures = [each for each in found if isinstance(each, InferenceFailed)]
+        if failures:
+            self._failed_pictures.inc(len(failures))
+            reason = f"{failures[0]} {failures[0].__cause__ or ''}".rstrip()
+            logger.error("%d of %d pictures could not be answered: %s", len(failures), len(found), reason)
 
     def _told(self, picture: SentPicture, found: Prediction | BaseException, top: int | None) -> PictureAnswer:
         if isinstance(found, Prediction):

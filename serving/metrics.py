@@ -46,6 +46,11 @@ class Metrics:
             registry=registry,
         )
         self.predictions = PredictionCounter(registry)
+        self.failed_pictures = Counter(
+            "predict_failed_pictures",
+            "Pictures of /predict/batch that the model could not answer; a picture alone is a request of status 500.",
+            registry=registry,
+        )
         self.batches = BatchMetrics(registry)
         workers = Gauge(
             "workers", "Processes that answer on this port.", multiprocess_mode="livesum", registry=registry

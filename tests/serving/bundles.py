@@ -63,6 +63,16 @@ def color_bundle(
     return bytes(model.SerializeToString())
 
 
+def no_number_for_white(model: onnx.ModelProto) -> None:
+    """Change a color_bundle so that a white picture's probabilities are no numbers."""
+    position = next(index for index, node in enumerate(model.graph.node) if node.op_type == "Softmax")
+    model.graph.node[position].input[0] = "scaled"
+    model.graph.initializer.append(numpy_helper.from_array(np.array(255, np.float32), "white"))
+    model.graph.node.insert(position, helper.make_node("Sub", ["ordered", "white"], ["below"]))
+    model.graph.node.insert(position + 1, helper.make_node("Div", ["below", "below"], ["one"]))
+    model.graph.node.insert(position + 2, helper.make_node("Mul", ["logits", "one"], ["scaled"]))
+
+
 def brightness_bundle(properties: dict[str, str], side: int = 32, matrices: int = 0) -> bytes:
     """A bundle of any number of classes: of n, it names the one of number (n - 1) * mean brightness / 255.
 

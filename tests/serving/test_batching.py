@@ -28,7 +28,7 @@ from serving.picture import decode_picture
 from serving.pipeline import Pipeline, QueueFull
 from serving.predictions import Prediction
 from serving.providers import CPU, CUDA, Provider
-from tests.serving.bundles import color_bundle, metadata, publish
+from tests.serving.bundles import color_bundle, metadata, no_number_for_white, publish
 from tests.serving.hostile_pictures import jpeg_of_two_frames
 from tests.serving.pictures import BLUE, GREEN, RED, encode, flat
 from tests.serving.running_server import Server, StartServer
@@ -69,6 +69,19 @@ def test_each_picture_is_answered_for_itself(server: Server) -> None:
     assert kinds == ["prediction", "problem", "problem", "prediction"]
     assert answers["predictions"][1]["problem"] == server.post(b"no picture").json()
     assert answers["predictions"][2]["problem"]["status"] == 415
+
+
+def test_pictures_that_the_model_cannot_answer_are_logged_and_counted(start_server: StartServer, models: Path) -> None:
+    publish(models, 1, color_bundle(change=no_number_for_white))
+    server = start_server()
+    assert scrape(server)["predict_failed_pictures_total", labels()] == 0
+    white = encode(flat((255, 255, 255)))
+    answers = send(server, ("a", RED), ("b", white), ("c", b"no picture"), ("d", white)).json()["predictions"]
+    statuses = [answer["problem"]["status"] if "problem" in answer else 200 for answer in answers]
+    assert statuses == [200, 500, 422, 500]
+    assert scrape(server)["predict_failed_pictures_total", labels()] == 2
+    sentence = "2 of 4 pictures could not be answered: cifar10 version 1 gave a probability that is not a number."
+    server.wait_for(lambda: sentence in server.log)
 
 
 def test_what_is_no_batch_is_refused(server: Server) -> None:

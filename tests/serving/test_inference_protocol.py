@@ -9,10 +9,8 @@ from typing import Any
 
 import httpx
 import numpy as np
-import onnx
 import pytest
 from google.protobuf import json_format
-from onnx import helper, numpy_helper
 from prometheus_client import CollectorRegistry
 from starlette.types import Message
 from tritonclient.grpc import model_config_pb2
@@ -28,7 +26,15 @@ from serving.open_inference.infer_endpoint import InferEndpoint
 from serving.pipeline import Pipeline
 from serving.providers import CPU, Provider
 from serving.settings import Settings
-from tests.serving.bundles import CLASSES, brightness_bundle, color_bundle, color_probabilities, metadata, publish
+from tests.serving.bundles import (
+    CLASSES,
+    brightness_bundle,
+    color_bundle,
+    color_probabilities,
+    metadata,
+    no_number_for_white,
+    publish,
+)
 from tests.serving.pictures import encode, flat
 from tests.serving.running_server import Server, StartServer
 from tests.serving.test_malformed_inference import MODEL, ZEROS, as_json, error, infer
@@ -298,16 +304,7 @@ def test_without_a_model_the_server_is_live_and_not_ready(start_server: StartSer
 
 
 def test_a_probability_that_is_no_number_is_never_sent(start_server: StartServer, models: Path) -> None:
-    def divide_by_zero_where_white(model: onnx.ModelProto) -> None:
-        softmax = next(node for node in model.graph.node if node.op_type == "Softmax")
-        position = list(model.graph.node).index(softmax)
-        model.graph.initializer.append(numpy_helper.from_array(np.array(255, np.float32), "white"))
-        model.graph.node.insert(position, helper.make_node("Sub", ["ordered", "white"], ["below"]))
-        model.graph.node.insert(position + 1, helper.make_node("Div", ["below", "below"], ["one"]))
-        model.graph.node.insert(position + 2, helper.make_node("Mul", ["logits", "one"], ["scaled"]))
-        softmax.input[0] = "scaled"
-
-    publish(models, 1, color_bundle(change=divide_by_zero_where_white))
+    publish(models, 1, color_bundle(change=no_number_for_white))
     server = start_server()
     with client_of(server) as client:
         status, sentence = refused(client, MODEL, images(flat((255, 255, 255))[None]))
