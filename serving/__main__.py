@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 
-from serving.settings import UsageError, parse_settings
+from serving.settings import UsageError, parse_settings, read_keys
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -18,15 +18,16 @@ def main(arguments: Sequence[str]) -> int:
 
             return predict(arguments[1:])
         settings = parse_settings(arguments)
+        keys = read_keys(settings)
         # FastAPI takes a while to import, which whoever has no need of it need not wait for.
         if settings.workers > 1:
             from serving.workers import supervise
 
-            supervise(settings)
+            supervise(settings, keys)
         else:
             from serving.server import serve
 
-            serve(settings)
+            serve(settings, keys)
     except UsageError as error:
         print(f"serving: {error}", file=sys.stderr)
         return 2

@@ -1,6 +1,7 @@
 """The routes."""
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from serving.pipeline import Pipeline
 from serving.predict_endpoint import PredictEndpoint
 from serving.predictions import Alive, ModelFacts, ModelVersion, Prediction, Predictions, Ready
 from serving.problems import add_problem_handlers, problem_descriptions
-from serving.settings import MAX_PICTURES, Settings, read_keys
+from serving.settings import MAX_PICTURES, Settings
 from serving.tracing import TraceStages, telemetry_config
 from serving.upload import FIELD
 
@@ -62,13 +63,13 @@ BATCH_BODY = {
 }
 
 
-def create_app(settings: Settings, models: Models, metrics: Metrics, pipeline: Pipeline) -> FastAPI:
+def create_app(
+    settings: Settings, keys: Collection[str], models: Models, metrics: Metrics, pipeline: Pipeline
+) -> FastAPI:
     """Build the app around models that somebody else refreshes, and a pipeline that somebody else closes.
 
-    Raises UsageError where the API keys cannot be read.
+    ``keys``: any of them lets in who asks for predictions; where there is none, everybody may ask.
     """
-    keys = read_keys(settings)
-
     app = FastAPIOffline(
         title="Picture classifier",
         version="1",

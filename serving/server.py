@@ -4,7 +4,7 @@ import gc
 import logging
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from types import FrameType
 
@@ -36,10 +36,17 @@ logger = logging.getLogger(__name__)
 KEEP_ALIVE_SECONDS = 75
 
 
-def serve(settings: Settings, *, shared: bool = False, when_listening: Callable[[str], None] | None = None) -> None:
+def serve(
+    settings: Settings,
+    keys: Collection[str],
+    *,
+    shared: bool = False,
+    when_listening: Callable[[str], None] | None = None,
+) -> None:
     """Serve until SIGTERM or SIGINT; raises UsageError when the settings cannot be kept.
 
-    ``shared``: with others on the same port. ``when_listening`` is called with the address, instead of logging it.
+    ``keys``: the API keys, as ``read_keys`` returns them. ``shared``: with others on the same port. ``when_listening``
+    is called with the address, instead of logging it.
     """
     configure_logging(settings.log_level, settings.log_format)
     if not settings.models_dir.is_dir():
@@ -62,7 +69,7 @@ def serve(settings: Settings, *, shared: bool = False, when_listening: Callable[
             models.watching(settings.poll_interval),
             _pipeline(settings, metrics) as pipeline,
         ):
-            config = _uvicorn_config(settings, create_app(settings, models, metrics, pipeline))
+            config = _uvicorn_config(settings, create_app(settings, keys, models, metrics, pipeline))
             # What is there to stay need not be looked through again by every garbage collection.
             gc.collect()
             gc.freeze()

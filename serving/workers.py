@@ -14,7 +14,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
@@ -35,10 +35,10 @@ LONGEST_PAUSE = 10.0
 SPAWN = multiprocessing.get_context("spawn")
 
 
-def supervise(settings: Settings) -> None:
+def supervise(settings: Settings, keys: Collection[str]) -> None:
     """Serve with ``settings.workers`` processes until SIGTERM or SIGINT.
 
-    Raises UsageError when the settings cannot be kept.
+    ``keys``: the API keys, the same for all of them. Raises UsageError when the settings cannot be kept.
     """
     configure_logging(settings.log_level, settings.log_format)
     with reserve(settings.host, settings.port) as reserved, _shared_metrics():
@@ -50,7 +50,7 @@ def supervise(settings: Settings) -> None:
             # However many they are, each has room for a request's pictures, or none would ever take them.
             max_queue=max(settings.max_queue // settings.workers, min(settings.max_queue, MAX_PICTURES)),
         )
-        with _Supervisor(share) as supervisor:
+        with _Supervisor(share, keys) as supervisor:
             supervisor.start()
             say_where(url_of(settings.host, reserved))
             supervisor.run()
@@ -68,10 +68,20 @@ class _Worker:
     again_at: float | None = None
     """When a dead one is started again."""
 
+    def last_words(self) -> str:
+        """The sentence of the UsageError that a dead one ended with, unless it was read before; else nothing."""
+        try:
+            return str(self.ready.recv())
+        except EOFError:
+            return ""
+        finally:
+            self.ready.close()
+
 
 class _Supervisor:
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, settings: Settings, keys: Collection[str]) -> None:
+        """``settings``: of each worker."""
+        self._settings, self._keys = settings, keys
         self._workers: dict[int, _Worker] = {}
         self._stopping = False
         # A worker reads the one end; at its end of file, nobody holds the other any more.
@@ -110,7 +120,7 @@ class _Supervisor:
 
     def _begin(self, number: int, short_lives: int = 0) -> None:
         ready, told = SPAWN.Pipe(duplex=False)
-        arguments = (self._settings, number, self._lifeline, told)
+        arguments = (self._settings, self._keys, number, self._lifeline, told)
         process = SPAWN.Process(target=_work, args=arguments, name=f"worker-{number}")
         process.start()
         told.close()
@@ -135,11 +145,13 @@ class _Supervisor:
             dead.short_lives = dead.short_lives + 1 if lived < SHORT_LIFE else 0
             dead.again_at = now + (min(LONGEST_PAUSE, 0.1 * 2**dead.short_lives) if dead.short_lives else 0)
             _forget_gauges(dead.number)
+            reason = dead.last_words().rstrip(".")
             logger.error(
-                "Worker %d ended with status %s after %.0f seconds; it is started again in %.1f seconds.",
+                "Worker %d ended with status %s after %.0f seconds%s; it is started again in %.1f seconds.",
                 dead.number,
                 dead.process.exitcode,
                 lived,
+                f" ({reason})" if reason else "",
                 dead.again_at - now,
             )
         if now >= dead.again_at:
@@ -181,7 +193,7 @@ def _forget_gauges(number: int) -> None:
     mark_process_dead(number, os.environ[METRICS_VARIABLE])  # type: ignore[no-untyped-call]
 
 
-def _work(settings: Settings, number: int, lifeline: Connection, told: Connection) -> None:
+def _work(settings: Settings, keys: Collection[str], number: int, lifeline: Connection, told: Connection) -> None:
     """The worker's process: tells nothing when it listens, or the sentence of its UsageError."""
     # Ctrl-C in a terminal reaches the whole group; a worker is to hear of it once, from its supervisor.
     os.setpgid(0, 0)
@@ -193,7 +205,7 @@ def _work(settings: Settings, number: int, lifeline: Connection, told: Connectio
     from serving.server import serve
 
     try:
-        serve(settings, shared=True, when_listening=lambda _url: told.send(""))
+        serve(settings, keys, shared=True, when_listening=lambda _url: told.send(""))
     except UsageError as error:
         told.send(str(error))
         sys.exit(2)

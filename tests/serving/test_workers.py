@@ -1,6 +1,7 @@
 """Several worker processes behind one port, as clients, operators and Prometheus see them."""
 
 import os
+import re
 import signal
 import socket
 import time
@@ -93,6 +94,35 @@ def test_a_killed_worker_is_replaced_and_its_counts_are_kept(server: Server) -> 
     server.wait_for(lambda: scrape(server)["predict_requests_total", labels(status="200")] == 21)
 
 
+def kill_one(server: Server) -> None:
+    """Have one worker replaced."""
+    os.kill(workers_of(server)[0], signal.SIGKILL)
+    server.wait_for(lambda: "is started again" in server.log)
+
+
+def test_the_log_says_why_a_worker_could_not_be_started_again(server: Server, models: Path) -> None:
+    models.rename(models.with_name("elsewhere"))
+    kill_one(server)
+    sentence = rf"ended with status 2 after \d+ seconds \(the models folder '{models}' does not exist; create it"
+    server.wait_for(lambda: re.search(sentence, server.log), seconds=20)
+    models.with_name("elsewhere").rename(models)
+    server.wait_for(lambda: scrape(server)["workers", labels()] == 2, seconds=20)
+
+
+def test_a_new_worker_has_the_keys_of_the_others(models: Path, start_server: StartServer, tmp_path: Path) -> None:
+    publish(models, 1, color_bundle())
+    keys = tmp_path / "keys"
+    keys.write_text("first-key-0123\n")
+    server = start_server(*TWO, "--api-key-file", str(keys))
+    keys.write_text("second-key-4567\n")
+    kill_one(server)
+    server.wait_for(lambda: len(workers_of(server)) == 2 and scrape(server)["workers", labels()] == 2, seconds=20)
+    for key, status in (("first-key-0123", 200), ("second-key-4567", 401)):
+        headers = {"Content-Type": "image/png", "X-API-Key": key}
+        answers = [httpx.post(f"{server.url}/predict", content=GREEN, headers=headers) for _ in range(20)]
+        assert {answer.status_code for answer in answers} == {status}
+
+
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
 def test_one_signal_stops_all_of_it_with_status_0(server: Server, sent: signal.Signals) -> None:
     workers = workers_of(server)
@@ -128,8 +158,8 @@ def test_a_port_with_workers_behind_it_is_in_use(server: Server, workers: str) -
 
 
 def test_what_stops_every_worker_is_said_once(models: Path) -> None:
-    result = run_serving("--models-dir", str(models), "--port", "0", *TWO, "--api-key-file", str(models / "missing"))
+    result = run_serving("--models-dir", str(models / "missing"), "--port", "0", *TWO)
 
     assert result.returncode == 2
-    assert result.stderr.count("cannot be read") == 1
+    assert result.stderr.count("does not exist") == 1
     assert "Traceback" not in result.stderr
