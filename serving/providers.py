@@ -52,7 +52,7 @@ def choose_provider() -> tuple[Provider, str]:
 def _why_not_cuda() -> str:
     if CUDA not in onnxruntime.get_available_providers():
         return "this onnxruntime was built without CUDA"
-    if not _has_device():
+    if not has_gpu():
         return "no NVIDIA driver with a GPU was found"
     # preload_dlls reports a library that it cannot load by printing it.
     with contextlib.redirect_stdout(io.StringIO()) as printed:
@@ -68,8 +68,8 @@ def _why_not_cuda() -> str:
     return " ".join(printed.getvalue().split())[:300].rstrip(".") or "onnxruntime could not load its CUDA libraries"
 
 
-def _has_device() -> bool:
-    """Ask the driver for its devices: quick, and silent where there is none."""
+def has_gpu() -> bool:
+    """Ask NVIDIA's driver for its devices: quick, and silent where there is none."""
     try:
         driver = ctypes.CDLL("libcuda.so.1")
     except OSError:

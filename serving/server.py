@@ -16,7 +16,7 @@ from serving.access import Cors, SecurityHeaders
 from serving.app import create_app
 from serving.bundle import FILE_NAME, Threads
 from serving.http_protocol import LimitedProtocol
-from serving.listener import bind, say_where, url_of
+from serving.listener import bind, say_where, say_who_may_ask, url_of
 from serving.log_format import configure_logging
 from serving.log_stream import line_writer
 from serving.metrics import Metrics
@@ -24,7 +24,7 @@ from serving.models import Models
 from serving.open_inference.errors import ProtocolErrors
 from serving.open_inference.routes import PREFIX
 from serving.pipeline import Pipeline
-from serving.providers import CUDA, Provider, choose_provider
+from serving.providers import CUDA, Provider, choose_provider, has_gpu
 from serving.repository import NotReady
 from serving.request_log import RequestLog, access_line
 from serving.settings import Settings, UsageError
@@ -45,8 +45,8 @@ def serve(
 ) -> None:
     """Serve until SIGTERM or SIGINT; raises UsageError when the settings cannot be kept.
 
-    ``keys``: the API keys, as ``read_keys`` returns them. ``shared``: with others on the same port. ``when_listening``
-    is called with the address, instead of logging it.
+    ``keys``: the API keys, as ``read_keys`` returns them. ``shared``: with others on the same port, whose supervisor
+    says who may ask. ``when_listening`` is called with the address, instead of logging it.
     """
     configure_logging(settings.log_level, settings.log_format)
     if not settings.models_dir.is_dir():
@@ -55,6 +55,8 @@ def serve(
             "create it or name another with --models-dir."
         )
     with tracing(settings.otlp_endpoint), bind(settings.host, settings.port, shared=shared) as listener:
+        if not shared:
+            say_who_may_ask(listener, keys)
         provider = _provider(settings.require_cuda)
         models = Models(
             settings.models_dir,
@@ -144,7 +146,9 @@ def _provider(require_cuda: bool) -> Provider:
     provider, why_not_cuda = choose_provider()
     if require_cuda and provider.name != CUDA:
         raise UsageError(f"CUDA is required, but {why_not_cuda}.")
-    logger.info("Inference with %s%s", provider.name, f" ({why_not_cuda})" if why_not_cuda else "")
+    # Who has a GPU means to use it.
+    level = logging.WARNING if why_not_cuda and has_gpu() else logging.INFO
+    logger.log(level, "Inference with %s%s", provider.name, f" ({why_not_cuda})" if why_not_cuda else "")
     return provider
 
 

@@ -21,7 +21,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from types import FrameType
 
-from serving.listener import reserve, say_where, url_of
+from serving.listener import reserve, say_where, say_who_may_ask, url_of
 from serving.log_format import configure_logging
 from serving.settings import MAX_PICTURES, Settings, UsageError
 
@@ -42,6 +42,7 @@ def supervise(settings: Settings, keys: Collection[str]) -> None:
     """
     configure_logging(settings.log_level, settings.log_format)
     with reserve(settings.host, settings.port) as reserved, _shared_metrics():
+        say_who_may_ask(reserved, keys)
         # Threads and places in the queue are the whole server's.
         share = replace(
             settings,

@@ -57,6 +57,15 @@ def test_probes_metrics_and_the_page_stay_open(closed: Server) -> None:
     assert KEY not in closed.log
 
 
+def test_the_log_says_who_may_ask(start_server: StartServer, closed: Server) -> None:
+    assert "INFO    Predictions need an API key; keys known: 2." in closed.log
+    open_to_all = start_server("--host", "0.0.0.0")
+    assert "WARNING Predictions need no API key, and others may reach 0.0.0.0;" in open_to_all.log
+    several = start_server("--host", "0.0.0.0", "--workers", "2", "--api-key", KEY)
+    assert several.log.count("Predictions need") == several.log.count("keys known: 1.") == 1
+    assert KEY not in several.log
+
+
 def test_metrics_can_be_closed_too(start_server: StartServer, models: Path) -> None:
     publish(models, 1, color_bundle())
     server = start_server("--protect-metrics", "--api-key", KEY)

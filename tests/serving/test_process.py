@@ -114,11 +114,12 @@ def test_the_log_is_short_and_says_what_serves(start_server: StartServer, models
     server.post(RED)
     server.wait_for(lambda: " POST /predict " in server.log)  # written once the answer is sent
     lines = server.log.splitlines()
-    assert len(lines) == 4, server.log
-    assert "ExecutionProvider" in lines[0]
-    assert "Serving cifar10 version 3: test accuracy 82.53 % of 10000 pictures" in lines[1]
-    assert f"{server.url}; try: curl -F file=@picture.png {server.url}/predict" in lines[2]
-    assert " POST /predict 200 " in lines[3]
+    assert len(lines) == 5, server.log
+    assert "INFO    Predictions need no API key; only this machine reaches 127.0.0.1." in lines[0]
+    assert "ExecutionProvider" in lines[1]
+    assert "Serving cifar10 version 3: test accuracy 82.53 % of 10000 pictures" in lines[2]
+    assert f"{server.url}; try: curl -F file=@picture.png {server.url}/predict" in lines[3]
+    assert " POST /predict 200 " in lines[4]
     assert start_server("--log-level", "debug").post(RED).status_code == 200
 
 
