@@ -78,7 +78,8 @@ class _VersionFacts:
         )
         self.class_accuracy = GaugeMetricFamily(
             "model_eval_class_accuracy",
-            "The same for one class, of the version that serves.",
+            "The same for one class, of the version that serves; left out of a model whose classes would make it more "
+            f"than {MOST_SERIES} in all.",
             labels=[*version, "split", "label"],
         )
         self.info = InfoMetricFamily("model", "What a loaded bundle says of itself; always 1.", labels=version)
@@ -88,8 +89,9 @@ class _VersionFacts:
         identity = [classifier.name, str(classifier.version)]
         self.serving.add_metric(identity, float(is_serving))
         self.accuracy.add_metric([*identity, metadata.eval_split], metadata.eval_accuracy)
-        if is_serving:
-            for label, accuracy in metadata.eval_per_class_accuracy.items():
+        of_classes = metadata.eval_per_class_accuracy
+        if is_serving and len(self.class_accuracy.samples) + len(of_classes) <= MOST_SERIES:
+            for label, accuracy in of_classes.items():
                 self.class_accuracy.add_metric([*identity, metadata.eval_split, label], accuracy)
         self.info.add_metric(
             identity,

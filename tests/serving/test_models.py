@@ -14,11 +14,19 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from serving.bundle import ONE_THREAD
-from serving.model_metrics import MOST_SERIES, PredictionCounter
+from serving.model_metrics import MOST_SERIES, ModelCollector, PredictionCounter
 from serving.models import Models
 from serving.providers import CPU, Provider
 from serving.repository import NotReady, UnknownModel
-from tests.serving.bundles import color_bundle, color_probabilities, metadata, publish, replace
+from tests.serving.bundles import (
+    CLASSES,
+    brightness_bundle,
+    color_bundle,
+    color_probabilities,
+    metadata,
+    publish,
+    replace,
+)
 from tests.serving.pictures import BLUE, RED, encode
 from tests.serving.running_server import Server, StartServer
 from tests.serving.test_predict import problem
@@ -326,6 +334,18 @@ def test_labels_without_end_are_counted_together() -> None:
             counter.count("many", f"class {number}")
     assert registry.get_sample_value("predictions_total", {"model": "many", "label": "class 0"}) == 2
     assert registry.get_sample_value("predictions_total", {"model": "many", "label": "other"}) == 6
+
+
+def test_accuracies_of_classes_without_end_are_left_out(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serving.model_metrics.MOST_SERIES", 5)
+    publish(models, 1, color_bundle())
+    publish(models, 1, FRENCH_BUNDLE, name="french")
+    publish(models, 1, brightness_bundle(metadata(("dark", "light"))), name="light")
+    found = folder_of(models)
+    found.refresh()
+    (accuracies,) = (each for each in ModelCollector(found).collect() if each.name == "model_eval_class_accuracy")
+    told = [(sample.labels["model"], sample.labels["label"]) for sample in accuracies.samples]
+    assert told == [*(("cifar10", label) for label in CLASSES), ("light", "dark"), ("light", "light")]
 
 
 def test_the_list_is_closed_with_the_metrics(start_server: StartServer, models: Path) -> None:
