@@ -14,19 +14,23 @@ const SMALLER_SIDES = [2048, 1024, 512];
 /**
  * Fills in what a picture { file, name, eyes, choice } lacks: `fitted`, where the browser can decode it; `state`, which
  * is "waiting", "answered" or "failed"; then `prediction` and `remark`, or `problem`, `isWorthTrying` (again) and
- * `isModelGone`. Calls `update` at every step, and no more once `signal` is aborted.
+ * `isModelGone`. Calls `update` at every step. Once `signal` is aborted it leaves the picture alone.
  */
 export async function examine(picture, facts, signal, update) {
   const bitmap = await decode(picture.file).catch(() => undefined);
   try {
+    if (signal.aborted) return;
     if (bitmap) picture.fitted = fit(bitmap, picture.eyes.height, picture.eyes.width);
-    if (!signal.aborted) update(picture);
+    update(picture);
     const reply = await askInSmallerSizes(picture, bitmap, signal);
+    if (signal.aborted) return;
     picture.prediction = reply.answer;
     picture.remark = remarkOn(reply, facts);
     picture.state = "answered";
   } catch (error) {
-    picture.problem = (await isReadable(picture.file)) ? error.message : "The file cannot be read.";
+    const canBeRead = await isReadable(picture.file);
+    if (signal.aborted) return;
+    picture.problem = canBeRead ? error.message : "The file cannot be read.";
     picture.isModelGone = error.status === NOT_FOUND;
     picture.isWorthTrying =
       error instanceof NoAnswer || error.status >= SERVER_ERROR || picture.isModelGone || isForWantOfKey(error);
@@ -34,7 +38,7 @@ export async function examine(picture, facts, signal, update) {
   } finally {
     bitmap?.close();
   }
-  if (!signal.aborted) update(picture);
+  update(picture);
 }
 
 /** Sends a picture as it is, and smaller only once the server, or a proxy before it, has found it too large. */

@@ -58,6 +58,14 @@ ENDS_WITH_NUMBER = """(element) => {
   const [before, after] = [[...name.getClientRects()].at(-1), [...range.getClientRects()].at(-1)];
   return after.left >= before.right - 1 || after.top >= before.bottom - 1;
 }"""
+# An examination that is broken off before its answer.
+BREAK_OFF = """async () => {
+  const { examine } = await import("/page/examination.js");
+  const asking = new AbortController();
+  const picture = { file: new File(["x"], "x.png"), choice: {}, state: "waiting" };
+  await examine(picture, undefined, asking.signal, () => asking.abort());
+  return [picture.state, picture.problem ?? ""];
+}"""
 OpenPage = Callable[..., "Page"]
 
 
@@ -195,6 +203,10 @@ def test_no_more_than_twenty_are_asked_about(page: Page) -> None:
     drop(page, *[payload(f"{number}.png", GREEN) for number in range(23)])
     expect(page.locator("#announcement")).to_have_text("20 of 20 pictures answered.")
     expect(page.get_by_role("alert")).to_have_text("Of 23 pictures the first 20 are looked at.")
+
+
+def test_a_question_that_is_broken_off_leaves_the_picture_to_the_next(patient_page: Page) -> None:
+    assert patient_page.evaluate(BREAK_OFF) == ["waiting", ""]
 
 
 def test_the_keyboard_is_enough(page: Page) -> None:
