@@ -155,13 +155,14 @@ def create_app(
 
     @app.get(
         "/readyz",
-        summary="Is the default model loaded and warmed up?",
+        summary="Is the default model loaded and warmed up, and does it answer?",
         response_model=Ready,
         responses=problem_descriptions(503),
     )
     @app.head("/readyz", include_in_schema=False)
     async def readyz() -> Any:
         served = models.find()
+        pipeline.check_alive()
         return Ready(model=ModelVersion(name=served.name, version=served.version))
 
     @app.get("/", include_in_schema=False)

@@ -28,7 +28,7 @@ from serving.providers import CUDA
 logger = logging.getLogger(__name__)
 
 FAILURES_IN_A_ROW = 5  # of runs on a GPU, which is then taken to be lost
-STUCK_SECONDS = 60.0  # no batch takes that long: a classifier's greatest one is a matter of its time
+STUCK_SECONDS = 60.0  # no run takes that long: a classifier's greatest batch is a matter of its time
 
 
 class InferenceStuck(Exception):
@@ -56,8 +56,10 @@ class Batcher:
         self._waiting: dict[Classifier, deque[_Job]] = {}
         self._last: Classifier | None = None
         self._ending = False
-        self._busy_since: float | None = None
-        self._failures, self._counting = 0, threading.Lock()  # in a row, on a GPU
+        # Of all threads that run the network.
+        self._watching = threading.Lock()
+        self._runs: dict[object, float] = {}  # those under way, with the times of their beginnings
+        self._failures = 0  # in a row, on a GPU
         self._thread = self._start()
 
     def close(self) -> None:
@@ -68,13 +70,14 @@ class Batcher:
     def check_alive(self) -> None:
         """Raises InferenceStuck where pictures are not answered.
 
-        The thread is dead, its batch takes too long, or the GPU is lost.
+        The thread is dead, a run takes too long, whichever thread's it is, or the GPU is lost.
         """
-        since = self._busy_since
         if not self._thread.is_alive():
             raise InferenceStuck("The inference thread is dead; the next picture starts it again.")
-        if since is not None and time.monotonic() - since > STUCK_SECONDS:
-            raise InferenceStuck(f"A batch has been running for over {STUCK_SECONDS:.0f} seconds.")
+        with self._watching:
+            oldest = min(self._runs.values(), default=float("inf"))
+        if time.monotonic() - oldest > STUCK_SECONDS:
+            raise InferenceStuck(f"A batch has been running for over {STUCK_SECONDS:g} seconds.")
         if self._failures >= FAILURES_IN_A_ROW:
             raise InferenceStuck(f"The last {self._failures} batches could not be run on the GPU.")
 
@@ -95,7 +98,7 @@ class Batcher:
         began = time.monotonic()
         self._metrics.wait.observe(0)
         self._metrics.size.observe(1)
-        with self.counting_failures(classifier):
+        with self.watched_run(classifier):
             outcome = classifier.classify(picture[np.newaxis])[0]
         note_stage("inference", began, time.monotonic())
         if isinstance(outcome, InferenceFailed):
@@ -109,17 +112,14 @@ class Batcher:
 
     def _run(self) -> None:
         while jobs := self._take():
-            self._busy_since = time.monotonic()
             try:
-                self._answer([job for job in jobs if not job.answer.cancelled()], self._busy_since)
+                self._answer([job for job in jobs if not job.answer.cancelled()])
             except BaseException as error:
                 logger.exception("A batch of %d failed: %s.", len(jobs), ", ".join(job.request_id for job in jobs))
                 failed = InferenceFailed("The batch of this picture could not be run.")
                 self._deliver(jobs, [failed] * len(jobs))
                 if not isinstance(error, Exception):
                     raise
-            finally:
-                self._busy_since = None
 
     def _take(self) -> list[_Job]:
         """Waits for a job, and takes what has queued for one classifier; nothing at the end.
@@ -145,29 +145,40 @@ class Batcher:
             self._waiting[self._last] = jobs  # behind the others
         return taken
 
-    def _answer(self, jobs: Sequence[_Job], began: float) -> None:
+    def _answer(self, jobs: Sequence[_Job]) -> None:
         if not jobs:
             return
+        began = time.monotonic()
         for job in jobs:
             job.began = began
             self._metrics.wait.observe(began - job.queued)
         self._metrics.size.observe(len(jobs))
         classifier = jobs[0].classifier
-        with self.counting_failures(classifier):
+        with self.watched_run(classifier):
             outcomes = classifier.classify(np.stack([job.picture for job in jobs]))
         self._deliver(jobs, outcomes)
 
     @contextmanager
-    def counting_failures(self, classifier: Classifier) -> Iterator[None]:
-        """Around a run. After some errors of a GPU all later ones of the process fail, whichever thread runs them."""
+    def watched_run(self, classifier: Classifier) -> Iterator[None]:
+        """Around a run of the network, on any thread, so that `check_alive` knows of it: when it began, how it ended.
+
+        After some errors of a GPU all later runs of the process fail, whichever thread they are of.
+        """
+        run = object()
+        with self._watching:
+            self._runs[run] = time.monotonic()
         try:
             yield
         except InferenceFailed:
-            with self._counting:
+            with self._watching:
                 self._failures += classifier.provider.name == CUDA
             raise
-        with self._counting:
-            self._failures = 0
+        else:
+            with self._watching:
+                self._failures = 0
+        finally:
+            with self._watching:
+                del self._runs[run]
 
     @staticmethod
     def _deliver(jobs: Sequence[_Job], outcomes: Sequence[Prediction | Exception]) -> None:

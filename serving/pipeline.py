@@ -139,13 +139,14 @@ class Pipeline:
 
     def _run(self, classifier: Classifier, images: NDArray[np.uint8], queued: float) -> Outputs:
         self._metrics.wait.observe(time.monotonic() - queued)
-        parts = []
-        with self._batcher.counting_failures(classifier):
-            for part in classifier.runs(images):
-                self._metrics.size.observe(len(part[1]))
-                parts.append(part)
-                if self._closing.is_set():
-                    break
+        runs, parts = classifier.runs(images), list[Outputs]()
+        while not self._closing.is_set():
+            with self._batcher.watched_run(classifier):
+                part = next(runs, None)
+            if part is None:
+                break
+            self._metrics.size.observe(len(part[1]))
+            parts.append(part)
         if sum(len(labels) for _, labels in parts) < len(images):
             raise InferenceFailed("The server stopped before all pictures were computed.")
         return joined(parts)

@@ -81,6 +81,7 @@ def _add_server_routes(app: FastAPI, settings: Settings, models: Models, pipelin
 
     async def ready() -> ServerReady:
         models.find()
+        pipeline.check_alive()
         return ServerReady()
 
     async def read_index(request: Request) -> list[IndexedVersion]:

@@ -7,7 +7,7 @@ import json
 import socket
 import threading
 import weakref
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPResponse
 from io import BytesIO
@@ -20,14 +20,18 @@ import pytest
 from PIL import Image
 from prometheus_client import CollectorRegistry
 
+from serving.app import create_app
 from serving.batch_metrics import BatchMetrics
 from serving.batcher import FAILURES_IN_A_ROW, Batcher, InferenceStuck
-from serving.bundle import Threads, read_bundle
+from serving.bundle import ONE_THREAD, Threads, read_bundle
 from serving.classifier import MAX_BATCH, Classifier, InferenceFailed
+from serving.metrics import Metrics
+from serving.models import Models
 from serving.picture import decode_picture
 from serving.pipeline import Pipeline, QueueFull
 from serving.predictions import Prediction
 from serving.providers import CPU, CUDA, Provider
+from serving.settings import Settings
 from tests.serving.bundles import color_bundle, metadata, no_number_for_white, publish
 from tests.serving.hostile_pictures import jpeg_of_two_frames
 from tests.serving.pictures import BLUE, GREEN, RED, encode, flat
@@ -373,7 +377,7 @@ async def ask_for_a_tensor(pipeline: Pipeline, classifier: Classifier) -> object
 def test_a_process_that_has_lost_its_gpu_is_to_be_replaced(
     classifier: Classifier,
     provider: str,
-    ask: Callable[[Pipeline, Classifier], Awaitable[object]],
+    ask: Callable[[Pipeline, Classifier], Coroutine[Any, Any, object]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Runs that fail on a CPU are their model's own fault."""
@@ -394,4 +398,39 @@ def test_a_process_that_has_lost_its_gpu_is_to_be_replaced(
 
     classifier.warm_up()
     classifier.provider = Provider(provider)
+    with_pipeline(test, classifier)
+
+
+@pytest.mark.parametrize("ask", [ask_for_a_picture, ask_for_a_tensor])
+def test_probes_notice_a_run_that_does_not_end(
+    classifier: Classifier,
+    tmp_path: Path,
+    ask: Callable[[Pipeline, Classifier], Coroutine[Any, Any, object]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    session = HeldUp()
+    monkeypatch.setattr(classifier, "_lone_session", session)
+    models = Models(tmp_path, "cifar10", Provider(CPU), threads=ONE_THREAD, most_versions=1)
+    models.load_default()
+
+    async def test(pipeline: Pipeline, classifier: Classifier) -> None:
+        app = create_app(Settings(), (), models, Metrics(models), pipeline)
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://server") as client:
+
+            async def probe() -> list[httpx.Response]:
+                paths = ("/healthz", "/readyz", "/v2/health/live", "/v2/health/ready")
+                return [await client.get(path) for path in paths]
+
+            asked = asyncio.create_task(ask(pipeline, classifier))
+            assert await asyncio.to_thread(session.begun.wait, 10)
+            assert [answer.status_code for answer in await probe()] == [200] * 4
+            monkeypatch.setattr("serving.batcher.STUCK_SECONDS", 0.1)
+            await asyncio.sleep(0.2)
+            stuck = await probe()
+            session.let_go.set()
+            await asked
+            assert [answer.status_code for answer in stuck] == [503] * 4
+            assert all("running for over 0.1 seconds" in answer.json()["detail"] for answer in stuck)
+            assert [answer.status_code for answer in await probe()] == [200] * 4
+
     with_pipeline(test, classifier)
