@@ -108,26 +108,3 @@ class PredictMeter:
         if status not in self._counters:
             self._counters[status] = self._metrics.requests.labels(status=str(status))
         return self._counters[status]
-
-
-def prefers_json(accept: str) -> bool:
-    """Tell whether an Accept header (RFC 9110 section 12.5.1) ranks application/json above Prometheus's text.
-
-    Text is the default: it wins when both rank the same by name, and when only wildcards are given.
-    """
-    quality: dict[str, float] = {}
-    for item in accept.lower().split(","):
-        kind, *parameters = (part.strip() for part in item.split(";"))
-        quality[kind] = next((_quality(p[2:]) for p in parameters if p.startswith("q=")), 1.0)
-    named = [quality[kind] for kind in ("text/plain", "application/openmetrics-text") if kind in quality]
-    if named:
-        return quality.get("application/json", 0) > max(named)
-    wildcard = max(quality.get("*/*", 0), quality.get("text/*", 0))
-    return quality.get("application/json", 0) >= wildcard and quality.get("application/json", 0) > 0
-
-
-def _quality(text: str) -> float:
-    try:
-        return min(max(float(text), 0), 1)
-    except ValueError:
-        return 0

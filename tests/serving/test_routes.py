@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from serving.metrics import prefers_json
+from serving.metrics_endpoint import prefers_json
 from tests.serving.bundles import CLASSES, color_bundle, metadata, publish
 from tests.serving.pictures import BLUE, RED
 from tests.serving.running_server import Server, StartServer
