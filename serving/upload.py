@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from functools import cached_property
 from typing import NamedTuple
 
-from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
-FIELD = "file"
-MAX_PARTS = 100
-# Reading a header takes a microsecond for each parameter, whether it means anything or not.
-MAX_PARAMETERS = 50
-HOW_TO_SEND = "send it as the multipart field 'file', or as the body with a header such as 'Content-Type: image/png'"
+from serving.multipart_form import MAX_PARAMETERS, MalformedForm, Part, parse_form
 
-# It warns of every malformed form, and whoever sends one is told.
-logging.getLogger("python_multipart").setLevel("ERROR")
+FIELD = "file"
+HOW_TO_SEND = "send it as the multipart field 'file', or as the body with a header such as 'Content-Type: image/png'"
 
 
 class NothingSent(Exception):
@@ -161,104 +152,19 @@ def _is_form(content_type: str) -> bool:
     return _media_type(content_type) == "multipart/form-data"
 
 
-def _files(body: bytes, content_type: str) -> list[_Part]:
-    boundary = parse_options_header(content_type)[1].get(b"boundary")
-    if not boundary:
-        raise MalformedUpload("The Content-Type multipart/form-data names no boundary.")
-    parts = [part for part in _parse_form(body, boundary) if part.name == FIELD]
+def _files(body: bytes, content_type: str) -> list[Part]:
+    try:
+        parts = [part for part in parse_form(body, content_type) if part.name == FIELD]
+    except MalformedForm as error:
+        raise MalformedUpload(str(error)) from None
     if not parts:
         raise NothingSent(f"The form has no field {FIELD!r}: {HOW_TO_SEND}.")
     return parts
 
 
-def _content(part: _Part) -> bytes:
+def _content(part: Part) -> bytes:
     if not part.is_file:
         raise MalformedUpload(f"The field {FIELD!r} was sent as text, not as a file; with curl: -F file=@picture.png.")
     if not part.data:
         raise NothingSent(f"The field {FIELD!r} is an empty file.")
     return bytes(part.data)
-
-
-@dataclass
-class _Part:
-    headers: dict[str, str] = field(default_factory=dict)
-    data: bytearray = field(default_factory=bytearray)
-
-    @cached_property
-    def _options(self) -> dict[bytes, bytes]:
-        disposition = self.headers.get("content-disposition", "")
-        if disposition.count(";") > MAX_PARAMETERS:
-            raise MalformedUpload(f"A field's Content-Disposition has more than {MAX_PARAMETERS} parameters.")
-        return parse_options_header(disposition)[1]
-
-    @property
-    def name(self) -> str:
-        return self._options.get(b"name", b"").decode("latin-1")
-
-    @property
-    def filename(self) -> str:
-        """Empty where it has none."""
-        return self._options.get(b"filename", b"").decode("utf-8", "replace")
-
-    @property
-    def is_file(self) -> bool:
-        """A file has a name, or at least a type; RFC 7578 sections 4.2 and 4.4."""
-        return b"filename" in self._options or "content-type" in self.headers
-
-
-class _FormReader:
-    """Collects the parts of one multipart/form-data body (RFC 7578)."""
-
-    def __init__(self) -> None:
-        self.parts: list[_Part] = []
-        self.complete = False
-        self._header_name = bytearray()
-        self._header_value = bytearray()
-
-    def on_part_begin(self) -> None:
-        if len(self.parts) == MAX_PARTS:
-            raise MalformedUpload(f"The form has more than {MAX_PARTS} fields.")
-        self.parts.append(_Part())
-
-    def on_header_field(self, data: bytes, start: int, end: int) -> None:
-        self._header_name += data[start:end]
-
-    def on_header_value(self, data: bytes, start: int, end: int) -> None:
-        self._header_value += data[start:end]
-
-    def on_header_end(self) -> None:
-        name = self._header_name.decode("latin-1").lower()
-        self.parts[-1].headers[name] = self._header_value.decode("latin-1")
-        self._header_name.clear()
-        self._header_value.clear()
-
-    def on_part_data(self, data: bytes, start: int, end: int) -> None:
-        self.parts[-1].data += data[start:end]
-
-    def on_end(self) -> None:
-        self.complete = True
-
-
-def _parse_form(body: bytes, boundary: bytes) -> list[_Part]:
-    # The parser stops wherever a field could end, even where none does.
-    if body.count(b"\r\n--" + boundary) > MAX_PARTS + 1:
-        raise MalformedUpload(f"The form has more than {MAX_PARTS} fields.")
-    reader = _FormReader()
-    try:
-        parser = MultipartParser(
-            boundary,
-            {
-                "on_part_begin": reader.on_part_begin,
-                "on_header_field": reader.on_header_field,
-                "on_header_value": reader.on_header_value,
-                "on_header_end": reader.on_header_end,
-                "on_part_data": reader.on_part_data,
-                "on_end": reader.on_end,
-            },
-        )
-        parser.write(body)
-    except FormParserError:
-        raise MalformedUpload("The form does not follow multipart/form-data.") from None
-    if not reader.complete:
-        raise MalformedUpload("The form ends before its closing boundary.")
-    return reader.parts
