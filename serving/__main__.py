@@ -3,7 +3,8 @@
 import sys
 from collections.abc import Sequence
 
-from serving.settings import UsageError, parse_settings, read_keys
+from serving.api_keys import read_keys
+from serving.settings import UsageError, parse_settings
 
 
 def main(arguments: Sequence[str]) -> int:

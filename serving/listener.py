@@ -3,8 +3,6 @@
 import errno
 import logging
 import socket
-from collections.abc import Collection
-from ipaddress import ip_address
 
 from serving.settings import UsageError
 
@@ -53,14 +51,3 @@ def url_of(host: str, listener: socket.socket) -> str:
 def say_where(url: str) -> None:
     """Log the address, and a command that works."""
     logger.info("Listening on %s; try: curl -F file=@picture.png %s/predict", url, url)
-
-
-def say_who_may_ask(listener: socket.socket, keys: Collection[str]) -> None:
-    """Log whether predictions need an API key; warn where they need none and other machines may reach the address."""
-    address = listener.getsockname()[0]
-    if keys:
-        logger.info("Predictions need an API key; keys known: %d.", len(keys))
-    elif ip_address(address).is_loopback:
-        logger.info("Predictions need no API key; only this machine reaches %s.", address)
-    else:
-        logger.warning("Predictions need no API key, and others may reach %s; --api-key-file sets keys.", address)

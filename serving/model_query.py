@@ -8,7 +8,7 @@ from starlette.datastructures import QueryParams
 from serving.classifier import Classifier
 from serving.models import Models
 from serving.repository import VERSION_NAME, UnknownModel
-from serving.settings import MODEL_NAME
+from serving.setting_values import MODEL_NAME
 
 PARAMETERS = [
     {

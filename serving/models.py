@@ -11,7 +11,7 @@ from serving.bundle import Threads
 from serving.classifier import Classifier
 from serving.providers import Provider
 from serving.repository import ModelRepository, NotReady, UnknownModel, enumerated
-from serving.settings import MODEL_NAME
+from serving.setting_values import MODEL_NAME
 
 logger = logging.getLogger(__name__)
 

@@ -13,10 +13,11 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp
 
 from serving.access import Cors, SecurityHeaders
+from serving.api_keys import say_who_may_ask
 from serving.app import create_app
 from serving.bundle import FILE_NAME, Threads
 from serving.http_protocol import LimitedProtocol
-from serving.listener import bind, say_where, say_who_may_ask, url_of
+from serving.listener import bind, say_where, url_of
 from serving.log_format import configure_logging
 from serving.log_stream import line_writer
 from serving.metrics import Metrics

@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -10,13 +9,11 @@ from typing import Any, NoReturn
 
 from PIL import Image
 
+from serving import setting_values as values
+
 VARIABLE_PREFIX = "SERVING_"
 SECRETS = ("api_key",)  # never shown
-MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-LOG_LEVELS = ("debug", "info", "warning", "error")
-LOG_FORMATS = ("text", "json")
 MAX_PICTURES = 64  # in a request; clients are told, and it is no setting
-ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
 # Pillow itself refuses pictures of twice its own limit, so a greater limit than that could not be kept.
 PILLOW_PIXEL_LIMIT = 2 * (Image.MAX_IMAGE_PIXELS or 0)
 
@@ -28,84 +25,6 @@ class UsageError(Exception):
 def _processors() -> int:
     """Count the processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _whole_number(least: int, most: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        if not re.fullmatch(r"[0-9]{1,18}", text) or not least <= int(text) <= most:
-            raise ValueError(f"a whole number from {least} to {most}")
-        return int(text)
-
-    return parse
-
-
-def _seconds(text: str) -> float:
-    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]*)?", text) or float(text) <= 0:
-        raise ValueError("a number of seconds greater than 0")
-    return float(text)
-
-
-def _yes_or_no(text: str) -> bool:
-    answers = {
-        "1": True,
-        "true": True,
-        "yes": True,
-        "on": True,
-        "0": False,
-        "false": False,
-        "no": False,
-        "off": False,
-    }
-    if text.lower() not in answers:
-        raise ValueError("true or false")
-    return answers[text.lower()]
-
-
-def _model_name(text: str) -> str:
-    if not MODEL_NAME.fullmatch(text):
-        raise ValueError("a folder's name of letters, digits, dots, dashes and underscores")
-    return text
-
-
-def _host(text: str) -> str:
-    if not text.strip():
-        raise ValueError("a host name or an address")
-    return text.strip()
-
-
-def _key(text: str) -> str:
-    # What a header can carry (RFC 6750, section 2.1), and is not guessed in a second.
-    if not re.fullmatch(r"[A-Za-z0-9._~+/=-]{8,256}", text):
-        raise ValueError("8 to 256 letters, digits or any of . _ ~ + / = -")
-    return text
-
-
-def _log_level(text: str) -> str:
-    if text.lower() not in LOG_LEVELS:
-        raise ValueError(f"one of {', '.join(LOG_LEVELS)}")
-    return text.lower()
-
-
-def _log_format(text: str) -> str:
-    if text.lower() not in LOG_FORMATS:
-        raise ValueError(" or ".join(LOG_FORMATS))
-    return text.lower()
-
-
-def _origins(text: str) -> tuple[str, ...]:
-    """Read what browsers send as Origin (RFC 6454, section 7): scheme and host in small letters, no path behind."""
-    origins = tuple(dict.fromkeys(origin.strip().lower() for origin in text.split(",")))
-    if origins == ("none",):
-        return ()
-    if not all(ORIGIN.fullmatch(origin) for origin in origins):
-        raise ValueError("none, * or origins such as https://example.org, with commas between them and no path")
-    return origins
-
-
-def _collector(text: str) -> str:
-    if not re.fullmatch(r"https?://[^\s/?#]+(/[^\s?#]*)?", text):
-        raise ValueError("an address such as http://localhost:4318")
-    return text
 
 
 def _setting(parse: Callable[[str], Any], metavar: str, sentence: str) -> dict[str, Any]:
@@ -122,50 +41,56 @@ class Settings:
     )
     model: str = field(
         default="cifar10",
-        metadata=_setting(_model_name, "NAME", "model to use where none is named; its highest valid version is taken"),
+        metadata=_setting(
+            values.model_name, "NAME", "model to use where none is named; its highest valid version is taken"
+        ),
     )
     versions: int = field(
         default=4,
         metadata=_setting(
-            _whole_number(1, 1000), "COUNT", "how many versions of each model, its highest valid ones, stay loaded"
+            values.whole_number(1, 1000),
+            "COUNT",
+            "how many versions of each model, its highest valid ones, stay loaded",
         ),
     )
     host: str = field(
-        default="127.0.0.1", metadata=_setting(_host, "ADDRESS", "address to listen on; 0.0.0.0 is every IPv4 address")
+        default="127.0.0.1",
+        metadata=_setting(values.host, "ADDRESS", "address to listen on; 0.0.0.0 is every IPv4 address"),
     )
     port: int = field(
-        default=8000, metadata=_setting(_whole_number(0, 65535), "PORT", "port to listen on; 0 takes any free one")
+        default=8000,
+        metadata=_setting(values.whole_number(0, 65535), "PORT", "port to listen on; 0 takes any free one"),
     )
     require_cuda: bool = field(
-        default=False, metadata=_setting(_yes_or_no, "", "refuse to start unless the CUDA provider works")
+        default=False, metadata=_setting(values.yes_or_no, "", "refuse to start unless the CUDA provider works")
     )
     max_body_bytes: int = field(
         default=5_000_000,
         metadata=_setting(
-            _whole_number(1, 2**31), "BYTES", "greatest request body; a greater one is answered with 413"
+            values.whole_number(1, 2**31), "BYTES", "greatest request body; a greater one is answered with 413"
         ),
     )
     max_batch_bytes: int = field(
         default=50_000_000,
-        metadata=_setting(_whole_number(1, 2**31), "BYTES", "the same for several pictures in one request"),
+        metadata=_setting(values.whole_number(1, 2**31), "BYTES", "the same for several pictures in one request"),
     )
     max_pixels: int = field(
         default=40_000_000,
         metadata=_setting(
-            _whole_number(1, PILLOW_PIXEL_LIMIT), "PIXELS", "greatest picture, width x height, before decoding"
+            values.whole_number(1, PILLOW_PIXEL_LIMIT), "PIXELS", "greatest picture, width x height, before decoding"
         ),
     )
     head_timeout: float = field(
         default=10.0,
-        metadata=_setting(_seconds, "SECONDS", "time in which a request's headers must have arrived"),
+        metadata=_setting(values.seconds, "SECONDS", "time in which a request's headers must have arrived"),
     )
     upload_timeout: float = field(
-        default=30.0, metadata=_setting(_seconds, "SECONDS", "time in which a request's body must have arrived")
+        default=30.0, metadata=_setting(values.seconds, "SECONDS", "time in which a request's body must have arrived")
     )
     inference_threads: int = field(
         default=_processors(),
         metadata=_setting(
-            _whole_number(1, 1024),
+            values.whole_number(1, 1024),
             "COUNT",
             "threads that share the network's computations, and the decoding",
         ),
@@ -173,19 +98,23 @@ class Settings:
     workers: int = field(
         default=1,
         metadata=_setting(
-            _whole_number(1, 256), "COUNT", "processes that answer on the port; they share the threads and the queue"
+            values.whole_number(1, 256),
+            "COUNT",
+            "processes that answer on the port; they share the threads and the queue",
         ),
     )
     max_queue: int = field(
         default=512,
         metadata=_setting(
-            _whole_number(1, 1_000_000), "COUNT", "greatest number of pictures that wait; more are answered with 503"
+            values.whole_number(1, 1_000_000),
+            "COUNT",
+            "greatest number of pictures that wait; more are answered with 503",
         ),
     )
     max_wait: float = field(
         default=20.0,
         metadata=_setting(
-            _seconds,
+            values.seconds,
             "SECONDS",
             "how long a picture may have to wait for those before it, by the time that their models take; a longer "
             "wait is answered with 503",
@@ -194,7 +123,9 @@ class Settings:
     api_key: str = field(
         default="",
         metadata=_setting(
-            _key, "KEY", "who asks for predictions must show this key; in a variable or a file others don't see it"
+            values.api_key,
+            "KEY",
+            "who asks for predictions must show this key; in a variable or a file others don't see it",
         ),
     )
     api_key_file: Path | None = field(
@@ -202,57 +133,43 @@ class Settings:
     )
     protect_metrics: bool = field(
         default=False,
-        metadata=_setting(_yes_or_no, "", "ask for a key on /metrics and /models too; probes are always open"),
+        metadata=_setting(values.yes_or_no, "", "ask for a key on /metrics and /models too; probes are always open"),
     )
     poll_interval: float = field(
         default=2.0,
-        metadata=_setting(_seconds, "SECONDS", "pause between two looks for new or withdrawn models and versions"),
+        metadata=_setting(
+            values.seconds, "SECONDS", "pause between two looks for new or withdrawn models and versions"
+        ),
     )
     shutdown_timeout: float = field(
-        default=30.0, metadata=_setting(_seconds, "SECONDS", "time that requests under way have after SIGTERM")
+        default=30.0, metadata=_setting(values.seconds, "SECONDS", "time that requests under way have after SIGTERM")
     )
     cors_origins: tuple[str, ...] = field(
         default=(),
         metadata=_setting(
-            _origins, "ORIGINS", "whose pages may ask from a browser: https://example.org,http://localhost:5173, or *"
+            values.origins,
+            "ORIGINS",
+            "whose pages may ask from a browser: https://example.org,http://localhost:5173, or *",
         ),
     )
     log_level: str = field(
         default="info",
         metadata=_setting(
-            _log_level, "LEVEL", f"least severe line to log ({', '.join(LOG_LEVELS)}); info has one line a request"
+            values.log_level,
+            "LEVEL",
+            f"least severe line to log ({', '.join(values.LOG_LEVELS)}); info has one line a request",
         ),
     )
     log_format: str = field(
         default="text",
-        metadata=_setting(_log_format, "FORMAT", "text to read, or json: an object a line, for machines"),
+        metadata=_setting(values.log_format, "FORMAT", "text to read, or json: an object a line, for machines"),
     )
     otlp_endpoint: str = field(
         default="",
         metadata=_setting(
-            _collector, "URL", "OpenTelemetry collector to send traces to by OTLP over HTTP; needs the extra otel"
+            values.collector, "URL", "OpenTelemetry collector to send traces to by OTLP over HTTP; needs the extra otel"
         ),
     )
-
-
-def read_keys(settings: Settings) -> frozenset[str]:
-    """All API keys, of the setting and of the file; none where everybody may ask. Raises UsageError."""
-    keys = {settings.api_key} - {""}
-    if settings.api_key_file is None:
-        return frozenset(keys)
-    try:
-        lines = settings.api_key_file.read_text().split()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no text"
-        raise UsageError(f"the key file {str(settings.api_key_file)!r} cannot be read: {reason}.") from None
-    for number, line in enumerate(lines, start=1):
-        try:
-            keys.add(_key(line))
-        except ValueError as error:
-            raise UsageError(f"key {number} in {str(settings.api_key_file)!r} must be {error}.") from None
-    if not lines:
-        raise UsageError(f"the key file {str(settings.api_key_file)!r} holds no key; write one into each line.")
-    return frozenset(keys)
 
 
 class Parser(argparse.ArgumentParser):

@@ -21,7 +21,8 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from types import FrameType
 
-from serving.listener import reserve, say_where, say_who_may_ask, url_of
+from serving.api_keys import say_who_may_ask
+from serving.listener import reserve, say_where, url_of
 from serving.log_format import configure_logging
 from serving.settings import MAX_PICTURES, Settings, UsageError
 

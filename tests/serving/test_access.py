@@ -5,7 +5,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from serving.settings import Settings, UsageError, parse_settings, read_keys
+from serving.api_keys import read_keys
+from serving.settings import Settings, UsageError, parse_settings
 from tests.chromium import chromium
 from tests.serving.bundles import color_bundle, publish
 from tests.serving.pictures import RED

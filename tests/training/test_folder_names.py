@@ -6,7 +6,7 @@ import unicodedata
 
 import pytest
 
-from serving.settings import MODEL_NAME
+from serving.setting_values import MODEL_NAME
 from training.folder.names import class_name, dataset_name, listed, shown
 
 
