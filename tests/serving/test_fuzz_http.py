@@ -5,7 +5,6 @@ import json
 import random
 import re
 import socket
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -44,42 +43,49 @@ GOOD = [
     b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n",
     b"GET /metrics HTTP/1.0\r\nAccept: application/json\r\n\r\n",
 ]
-STRANGE = {
-    "two lengths": post(RED, LENGTH, b"Content-Length: 5", PNG),
-    "length and chunks": post(chunked(RED), LENGTH, CHUNKED, PNG),
-    "a negative length": post(RED, b"Content-Length: -1", PNG),
-    "an endless length": post(RED, b"Content-Length: " + b"9" * 5000, PNG),
-    "a signed length": post(RED, b"Content-Length: +%d" % len(RED), PNG),
-    "a negative chunk": post(b"-5\r\nabcde\r\n0\r\n\r\n", CHUNKED, PNG),
-    "an endless chunk size": post(b"f" * 5000 + b"\r\n", CHUNKED, PNG),
-    "a chunk of the wrong size": post(b"3\r\nabcde\r\n0\r\n\r\n", CHUNKED, PNG),
-    "an unknown coding": post(RED, b"Transfer-Encoding: gzip, chunked", PNG),
-    "an upgrade": post(RED, LENGTH, PNG, b"Connection: Upgrade", b"Upgrade: h2c"),
-    "a websocket": b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
-    "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(9),
-    "HTTP/0.9": b"GET /healthz\r\n\r\n",
-    "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(300),
-    "CONNECT": b"CONNECT example.org:443 HTTP/1.1\r\nHost: x\r\n\r\n",
-    "an absolute address": b"GET http://example.org/healthz HTTP/1.1\r\nHost: x\r\n\r\n",
-    "an address of bytes": b"GET /\xff\xfe%00%ff HTTP/1.1\r\nHost: x\r\n\r\n",
-    "bytes in a header": post(RED, LENGTH, b"Content-Type: image/\xff\x01"),
-    "a folded header": post(RED, LENGTH, b"Content-Type: image/\r\n png"),
-    "a header without a name": post(RED, LENGTH, b": x"),
-    "a thousand headers": post(RED, LENGTH, PNG, *[b"X-%d: y" % number for number in range(1000)]),
-    "a type of semicolons": post(RED, LENGTH, b"Content-Type: multipart/form-data" + b";" * 50_000),
-    "a boundary of quotes": post(RED, LENGTH, b'Content-Type: multipart/form-data; boundary="' + b'\\"' * 20_000),
-    "thousands of parts": post(
-        b"--b\r\n" + b"\r\n\r\n--b\r\n" * 50_000,
-        b"Content-Length: 450005",
-        b"Content-Type: multipart/form-data; boundary=b",
+# Of each, the statuses that its answer may have; None where the connection is closed without one.
+STRANGE: dict[str, tuple[bytes, set[int | None]]] = {
+    "two lengths": (post(RED, LENGTH, b"Content-Length: 5", PNG), {400}),
+    "length and chunks": (post(chunked(RED), LENGTH, CHUNKED, PNG), {400}),
+    "a negative length": (post(RED, b"Content-Length: -1", PNG), {400}),
+    "an endless length": (post(RED, b"Content-Length: " + b"9" * 5000, PNG), {400}),
+    "a signed length": (post(RED, b"Content-Length: +%d" % len(RED), PNG), {400}),
+    "a negative chunk": (post(b"-5\r\nabcde\r\n0\r\n\r\n", CHUNKED, PNG), {None}),
+    "an endless chunk size": (post(b"f" * 5000 + b"\r\n", CHUNKED, PNG), {None}),
+    "a chunk of the wrong size": (post(b"3\r\nabcde\r\n0\r\n\r\n", CHUNKED, PNG), {None}),
+    "an unknown coding": (post(RED, b"Transfer-Encoding: gzip, chunked", PNG), {None}),
+    "an upgrade": (post(RED, LENGTH, PNG, b"Connection: Upgrade", b"Upgrade: h2c"), {200}),
+    "a websocket": (b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", {200}),
+    "HTTP/2": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(9), {400}),
+    "HTTP/0.9": (b"GET /healthz\r\n\r\n", {200}),
+    "TLS": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(300), {400}),
+    "CONNECT": (b"CONNECT example.org:443 HTTP/1.1\r\nHost: x\r\n\r\n", {400}),
+    "an absolute address": (b"GET http://example.org/healthz HTTP/1.1\r\nHost: x\r\n\r\n", {200}),
+    "an address of bytes": (b"GET /\xff\xfe%00%ff HTTP/1.1\r\nHost: x\r\n\r\n", {400}),
+    "bytes in a header": (post(RED, LENGTH, b"Content-Type: image/\xff\x01"), {400}),
+    "a folded header": (post(RED, LENGTH, b"Content-Type: image/\r\n png"), {400}),
+    "a header without a name": (post(RED, LENGTH, b": x"), {400}),
+    "a thousand headers": (post(RED, LENGTH, PNG, *[b"X-%d: y" % number for number in range(1000)]), {200}),
+    "a type of semicolons": (post(RED, LENGTH, b"Content-Type: multipart/form-data" + b";" * 50_000), {415}),
+    "a boundary of quotes": (
+        post(RED, LENGTH, b'Content-Type: multipart/form-data; boundary="' + b'\\"' * 20_000),
+        {400},
     ),
-    "endless trailers": post(b"5\r\nabcde\r\n0\r\n" + b"X-A: b\r\n" * 50_000, CHUNKED, PNG),
-    "an endless trailer": post(b"5\r\nabcde\r\n0\r\nX-A: " + b"b" * 500_000, CHUNKED, PNG),
-    "an endless chunk extension": post(b"5;" + b"b" * 500_000, CHUNKED, PNG),
-    "a refused body that goes on": post(b"x", b"Content-Length: 99999999", PNG),
-    "a body for nobody": post(b"x", b"Content-Length: 99999999", path=b"/nowhere"),
-    "only line ends": b"\r\n" * 5000,
-    "only zeros": bytes(5000),
+    "thousands of parts": (
+        post(
+            b"--b\r\n" + b"\r\n\r\n--b\r\n" * 50_000,
+            b"Content-Length: 450005",
+            b"Content-Type: multipart/form-data; boundary=b",
+        ),
+        {400},
+    ),
+    "endless trailers": (post(b"5\r\nabcde\r\n0\r\n" + b"X-A: b\r\n" * 50_000, CHUNKED, PNG), {None}),
+    "an endless trailer": (post(b"5\r\nabcde\r\n0\r\nX-A: " + b"b" * 500_000, CHUNKED, PNG), {None}),
+    "an endless chunk extension": (post(b"5;" + b"b" * 500_000, CHUNKED, PNG), {None}),
+    "a refused body that goes on": (post(b"x", b"Content-Length: 99999999", PNG), {413}),
+    "a body for nobody": (post(b"x", b"Content-Length: 99999999", path=b"/nowhere"), {404}),
+    "only line ends": (b"\r\n" * 5000, {408}),
+    "only zeros": (bytes(5000), {400}),
 }
 ANSWER = re.compile(rb"HTTP/1\.1 (\d{3}) [A-Za-z -]+\r\n")
 
@@ -103,37 +109,41 @@ def exchange(server: Server, request: bytes, half_close: bool = False) -> bytes:
             if half_close:
                 with contextlib.suppress(OSError):  # refused already
                     connection.shutdown(socket.SHUT_WR)
-            # Where the request was complete, the head of another one is begun, so that its timeout ends the connection.
-            else:
-                connection.sendall(b"G")
             while piece := connection.recv(65_536):
+                if not answer and not half_close:
+                    # The head of another request is begun, so that its timeout ends the connection.
+                    with contextlib.suppress(OSError):  # closed already
+                        connection.sendall(b"G")
                 answer += piece
         except ConnectionError:
             pass
     return answer
 
 
-def check(answer: bytes) -> None:
-    """One or more answers of which the first is HTTP, and a problem document where it refuses."""
+def status_of(answer: bytes) -> int | None:
+    """Check that it is HTTP, and a problem document where it refuses; of several, the first. None: there is none."""
     if not answer:
-        return
+        return None
     head, _, body = answer.partition(b"\r\n\r\n")
-    status = ANSWER.match(head)
-    assert status is not None, answer[:200]
-    assert int(status[1]) < 500, answer[:500]
-    if int(status[1]) >= 400:
+    found = ANSWER.match(head)
+    assert found is not None, answer[:200]
+    status = int(found[1])
+    assert status < 500, answer[:500]
+    if status >= 400:
         assert b"application/problem+json" in head, answer[:500]
         length = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)
         assert length is not None
-        assert json.loads(body[: int(length[1])])["status"] == int(status[1])
+        assert json.loads(body[: int(length[1])])["status"] == status
+    return status
 
 
 @pytest.mark.parametrize("half_close", [False, True], ids=["open", "half-closed"])
 @pytest.mark.parametrize("name", STRANGE)
 def test_strange_requests(hurried: Server, name: str, half_close: bool) -> None:
-    began = time.monotonic()
-    check(exchange(hurried, STRANGE[name], half_close))
-    assert time.monotonic() - began < 5
+    request, expected = STRANGE[name]
+    status = status_of(exchange(hurried, request, half_close))
+    # Who closes their side of the connection may be gone.
+    assert status in expected or (half_close and status is None)
     assert hurried.post(RED).json()["label"] == "red"
     assert "Traceback" not in hurried.log
 
@@ -169,7 +179,6 @@ def test_damaged_requests(hurried: Server) -> None:
         requests.append(bytes(request))
     with ThreadPoolExecutor(16) as clients:
         answers = list(clients.map(lambda request: exchange(hurried, request, len(request) % 3 == 0), requests))
-    for answer in answers:
-        check(answer)
+    assert {200, 400} <= {status_of(answer) for answer in answers}
     assert hurried.post(RED).json()["label"] == "red"
     assert "Traceback" not in hurried.log
