@@ -4,7 +4,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from dataclasses import fields
@@ -16,6 +15,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from benchmarks.serving_process import free_port
 from serving.settings import VARIABLE_PREFIX, Settings, parse_settings
 from tests.serving.running_server import start
 from tests.shipped_model import shipped_versions
@@ -378,9 +378,7 @@ def start_pod(index: int, launcher: Path, endpoint: str, *training: str) -> subp
 
 def test_pods_meet_and_end_with_the_status_of_their_ranks(tmp_path: Path) -> None:
     """torchrun would end with 1, and take both pods, whose endpoint is their own address, for the first."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        endpoint = f"localhost:{free.getsockname()[1]}"
+    endpoint = f"localhost:{free_port()}"
     started = [start_pod(index, tmp_path / "launch.py", endpoint, "train", "--steps=none") for index in (1, 0)]
     try:
         printed = [pod.communicate(timeout=60)[0] for pod in started]

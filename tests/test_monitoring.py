@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
+from benchmarks.serving_process import free_port
 from tests.serving.bundles import brightness_bundle, color_bundle, metadata, publish
 from tests.serving.pictures import BLUE, GREEN, RED, encode, flat
 from tests.serving.running_server import REPOSITORY, Server, start
@@ -199,9 +199,7 @@ def prometheus(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iter
     (folder / "prometheus.yml").write_text(yaml.safe_dump(quick))
     for name in ("alerts.yml", "alertmanagers.yml"):
         shutil.copy(PROMETHEUS / name, folder / name)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+    address = f"127.0.0.1:{free_port()}"
     command = [program("prometheus"), "--config.file=prometheus.yml", "--storage.tsdb.path=data"]
     with (folder / "log").open("w") as log:
         process = subprocess.Popen([*command, f"--web.listen-address={address}"], cwd=folder, stderr=log)

@@ -22,6 +22,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks.serving_process import free_port
 from tests.shipped_model import shipped_versions
 
 REPOSITORY = Path(__file__).parent.parent
@@ -52,9 +53,7 @@ def copy(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
+    return free_port()
 
 
 def environment(**variables: str) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """A log that is read badly, or not at all."""
 
+import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from benchmarks.serving_process import free_port
 from serving.log_stream import line_writer
 from tests.serving.bundles import color_bundle, publish
 from tests.serving.pictures import RED
@@ -23,11 +24,11 @@ StartWith = Callable[..., "subprocess.Popen[str]"]
 
 @pytest.fixture
 def start_with(models: Path) -> Iterator[StartWith]:
-    """Start servers on a port with a standard error of the test's own, None for none; they end with the test."""
+    """Start servers with a standard error of the test's own, None for none; they end with the test."""
     publish(models, 1, color_bundle())
     started: list[subprocess.Popen[str]] = []
 
-    def start(stderr: int | None, port: int, *arguments: str) -> "subprocess.Popen[str]":
+    def start(stderr: int | None, *arguments: str, port: int = 0) -> "subprocess.Popen[str]":
         command = [sys.executable, "-m", "serving", "--models-dir", str(models), "--port", str(port), *arguments]
         if stderr is None:
             command = ["sh", "-c", 'exec "$@" 2>&-', "sh", *command]
@@ -40,20 +41,22 @@ def start_with(models: Path) -> Iterator[StartWith]:
         process.wait()
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])
+def listening(process: "subprocess.Popen[str]") -> str:
+    """Read a server's log until it says at which address it listens."""
+    assert process.stderr is not None
+    for line in iter(process.stderr.readline, ""):
+        if found := re.search(r"Listening on (\S+);", line):
+            return found[1]
+    pytest.fail("The server ended before it listened.")
 
 
 @pytest.mark.parametrize("log_format", ["text", "json"])
 def test_a_reader_that_goes_away_is_not_missed(start_with: StartWith, log_format: str) -> None:
-    port = free_port()
-    process = start_with(subprocess.PIPE, port, "--log-format", log_format)
+    process = start_with(subprocess.PIPE, "--log-format", log_format)
+    url = listening(process)
     assert process.stderr is not None
-    while "Listening" not in process.stderr.readline():
-        assert process.poll() is None
     process.stderr.close()
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}", headers={"Content-Type": "image/png"}) as client:
+    with httpx.Client(base_url=url, headers={"Content-Type": "image/png"}) as client:
         for _ in range(50):
             assert client.post("/predict", content=RED).status_code == 200
     process.send_signal(signal.SIGTERM)
@@ -61,19 +64,17 @@ def test_a_reader_that_goes_away_is_not_missed(start_with: StartWith, log_format
 
 
 def test_a_reader_that_stops_reading_holds_nobody_up(start_with: StartWith) -> None:
-    port = free_port()
-    process = start_with(subprocess.PIPE, port)
+    process = start_with(subprocess.PIPE)
+    url = listening(process)
     assert process.stderr is not None
-    while "Listening" not in process.stderr.readline():
-        assert process.poll() is None
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=5) as client:
+    with httpx.Client(base_url=url, timeout=5) as client:
         for _ in range(400):  # lines of 600 bytes, into a pipe of 64 KB
             assert client.get("/" + 500 * "x").status_code == 404
     received: list[str] = []
     reader = threading.Thread(target=received.extend, args=(process.stderr,))
     reader.start()
     deadline = time.monotonic() + 10
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
+    with httpx.Client(base_url=url) as client:
         while not any(" lines of the log before this one were lost" in line for line in list(received)):
             assert time.monotonic() < deadline
             client.get("/healthz")
@@ -98,7 +99,7 @@ def first_answer(process: "subprocess.Popen[str]", port: int) -> httpx.Response:
 
 def test_warnings_alone_are_logged_where_that_is_asked_for(start_with: StartWith) -> None:
     port = free_port()
-    process = start_with(subprocess.PIPE, port, "--log-level", "warning")
+    process = start_with(subprocess.PIPE, "--log-level", "warning", port=port)
     answer = first_answer(process, port)
     assert MADE_ID.fullmatch(answer.headers["x-request-id"])
     process.terminate()
@@ -109,7 +110,7 @@ def test_warnings_alone_are_logged_where_that_is_asked_for(start_with: StartWith
 def test_no_log_at_all_is_no_reason_not_to_serve(start_with: StartWith, models: Path) -> None:
     """With standard error closed, its number is given to the next file or socket: no line may end up there."""
     port = free_port()
-    process = start_with(None, port)
+    process = start_with(None, port=port)
     assert first_answer(process, port).json()["status"] == "ready"
     server = Server(process, Path(), models, f"http://127.0.0.1:{port}")
     assert exchange(server, b"no HTTP\r\n\r\n").startswith(b"HTTP/1.1 400")

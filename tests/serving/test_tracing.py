@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
+from benchmarks.serving_process import free_port
 from tests.serving.bundles import color_bundle, publish
 from tests.serving.pictures import RED
 from tests.serving.running_server import REPOSITORY, StartServer
-from tests.serving.test_log_stream import free_port
 from tests.serving.test_request_log import TRACE, TRACEPARENT, lines_of
 
 trace_service = pytest.importorskip(
