@@ -6,19 +6,19 @@ import socket
 import struct
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from PIL import Image
 
 from tests.serving.bundles import color_bundle, publish
 from tests.serving.hostile_pictures import png_of_zeros
-from tests.serving.pictures import BLUE, GREEN, RED, encode, flat
+from tests.serving.pictures import BLUE, GREEN, RED, encode
 from tests.serving.running_server import Server
+from tests.serving.test_hostile_pictures import MOST_SECONDS, processor_seconds
+from tests.serving.test_routes import labels, scrape
 
 HEAD = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\n"
 
@@ -93,26 +93,29 @@ def test_an_endless_upload_is_cut_off_and_others_are_served_meanwhile(start_serv
     publish(models, 1, color_bundle())
     server = start_server("--upload-timeout", "1")
     with connected(server) as connection:
-        connection.sendall(HEAD + b"Content-Length: 1000\r\n\r\n" + RED[:10])
         begin = time.monotonic()
+        connection.sendall(HEAD + b"Content-Length: 1000\r\n\r\n" + RED[:10])
         assert server.post(BLUE).json()["label"] == "blue"
         status, document = read_answer(connection)
-        assert 0.5 < time.monotonic() - begin < 5
+        assert time.monotonic() - begin > 0.9  # it has had its second
         assert status == 408
         assert "1 seconds" in document["detail"]
         assert connection.recv(10) == b""
 
 
 def test_a_client_that_goes_away_leaves_no_trace_but_a_count(server: Server) -> None:
-    before = server.log.count("Traceback")
+    def gone() -> float:
+        return scrape(server).get(("predict_requests_total", labels(status="499")), 0)
+
+    before = gone()
     for _ in range(5):
         with connected(server) as connection:
             connection.sendall(HEAD + b"Content-Length: 100000\r\n\r\n" + RED)
         with connected(server) as connection:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             connection.sendall(HEAD + b"Content-Length: %d\r\n\r\n" % len(RED) + RED)
-    server.wait_for(lambda: 'predict_requests_total{status="499"} 5.0' in server.get("/metrics").text)
-    assert server.log.count("Traceback") == before == 0
+    server.wait_for(lambda: gone() >= before + 5)
+    assert "Traceback" not in server.log
 
 
 def test_two_requests_sent_at_once_are_answered_in_order(server: Server) -> None:
@@ -136,11 +139,11 @@ def test_a_garbled_request_is_refused(server: Server) -> None:
 def test_a_decompression_bomb_is_refused_from_its_header(server: Server, size: tuple[int, int]) -> None:
     bomb = png_of_zeros(*size)
     assert len(bomb) < 3_000_000
-    begin = time.monotonic()
+    began = processor_seconds(server)
     response = server.post(bomb)
     assert response.status_code == 413
     assert "pixels" in response.json()["detail"]
-    assert time.monotonic() - begin < 3
+    assert processor_seconds(server) - began < MOST_SECONDS
 
 
 def test_the_largest_allowed_picture_is_read_in_bounded_memory(start_server: Any, models: Path) -> None:
@@ -163,9 +166,9 @@ def test_polyglots_are_what_their_beginning_says(server: Server) -> None:
 
 def test_what_only_begins_like_svg_is_refused_quickly(server: Server) -> None:
     for data in (b"<!---->" * 500_000, b" " * 4_000_000, b"<?xml " * 500_000, b"<!--" * 1_000_000):
-        begin = time.monotonic()
+        began = processor_seconds(server)
         assert server.post(data, Content_Type="image/svg+xml").status_code == 422
-        assert time.monotonic() - begin < 2
+        assert processor_seconds(server) - began < MOST_SECONDS
 
 
 @pytest.mark.parametrize("beginning", [b"", b"POST /pre", HEAD, HEAD + b"X: " + b"y" * 1000])
@@ -201,23 +204,3 @@ def test_an_endless_head_is_refused(server: Server) -> None:
     assert status == 431
     assert document["status"] == 431
     assert server.post(RED).status_code == 200
-
-
-def test_random_bytes_behind_every_signature_are_refused(server: Server) -> None:
-    random = np.random.default_rng(1)
-    for kind in ("PNG", "JPEG", "WEBP", "GIF", "BMP"):
-        beginning = encode(flat((1, 2, 3)), kind)
-        for length in (4, 12, 30, 60):
-            data = beginning[:length] + random.bytes(3000)
-            assert server.post(data).status_code in (200, 413, 415, 422)
-
-
-def test_many_clients_at_once_each_get_their_own_answer(server: Server) -> None:
-    pictures = {"red": RED, "green": GREEN, "blue": BLUE}
-    labels = list(pictures) * 100
-
-    def ask(label: str) -> str:
-        return str(server.post(pictures[label]).json()["label"])
-
-    with ThreadPoolExecutor(16) as clients:
-        assert list(clients.map(ask, labels)) == labels

