@@ -1,5 +1,6 @@
 """API keys, and what answers tell browsers."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -10,7 +11,7 @@ from serving.settings import Settings, UsageError, parse_settings
 from tests.chromium import chromium
 from tests.serving.bundles import color_bundle, publish
 from tests.serving.pictures import RED
-from tests.serving.running_server import Server, StartServer, run_serving
+from tests.serving.running_server import Server, StartServer, run_serving, start
 from tests.serving.test_batching import send
 from tests.serving.test_predict import problem
 
@@ -67,12 +68,39 @@ def test_the_log_says_who_may_ask(start_server: StartServer, closed: Server) -> 
     assert KEY not in several.log
 
 
-def test_metrics_can_be_closed_too(start_server: StartServer, models: Path) -> None:
-    publish(models, 1, color_bundle())
-    server = start_server("--protect-metrics", "--api-key", KEY)
-    assert server.get("/metrics").status_code == 401
-    assert server.get("/metrics", headers={"X-API-Key": KEY}).status_code == 200
-    assert server.get("/readyz").status_code == 200
+@pytest.fixture(scope="module")
+def discreet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server that tells of its models and its requests to those alone who show a key."""
+    folder = tmp_path_factory.mktemp("serving")
+    publish(folder / "models", 1, color_bundle())
+    server = start(folder / "models", folder / "server.log", ("--protect-metrics", "--api-key", KEY), {})
+    yield server
+    assert server.stop() == 0
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/metrics"),
+        ("GET", "/models"),
+        ("GET", "/models/cifar10"),
+        ("GET", "/models/cifar10/1"),
+        ("GET", "/v2/models/cifar10"),
+        ("GET", "/v2/models/cifar10/versions/1/config"),
+        ("POST", "/v2/repository/index"),
+    ],
+)
+def test_metrics_and_models_can_be_closed_too(discreet: Server, method: str, path: str) -> None:
+    refused = discreet.client.request(method, discreet.url + path)
+    assert refused.status_code == 401
+    assert "needs an API key" in refused.text
+    assert discreet.client.request(method, discreet.url + path, headers={"X-API-Key": KEY}).status_code == 200
+    assert discreet.client.request(method, f"{discreet.url}{path}%0A").status_code == 401
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/v2/health/ready", "/v2/models/cifar10/versions/1/ready"])
+def test_probes_are_never_closed(discreet: Server, path: str) -> None:
+    assert discreet.get(path).status_code == 200
 
 
 def test_keys_that_cannot_be_kept_are_refused_and_never_shown(tmp_path: Path) -> None:

@@ -353,19 +353,6 @@ def test_keys_close_inference(start_server: StartServer, models: Path) -> None:
         assert server.client.post(server.url + path, content=b"x").status_code == 401
 
 
-def test_facts_can_be_closed_too(start_server: StartServer, models: Path) -> None:
-    publish(models, 1, color_bundle())
-    server = start_server("--api-key", "a-key-0123", "--protect-metrics")
-    with client_of(server) as client:
-        assert client.is_server_ready()
-        assert client.is_model_ready(MODEL, "1")
-        with pytest.raises(InferenceServerException, match="needs an API key"):
-            client.get_model_repository_index()
-        with pytest.raises(InferenceServerException, match="needs an API key"):
-            client.get_model_metadata(MODEL)
-    assert server.get("/metrics%0A").status_code == 401
-
-
 def test_requests_are_counted(start_server: StartServer, models: Path) -> None:
     publish(models, 1, color_bundle())
     server = start_server()

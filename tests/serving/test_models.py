@@ -348,14 +348,6 @@ def test_accuracies_of_classes_without_end_are_left_out(models: Path, monkeypatc
     assert told == [*(("cifar10", label) for label in CLASSES), ("light", "dark"), ("light", "light")]
 
 
-def test_the_list_is_closed_with_the_metrics(start_server: StartServer, models: Path) -> None:
-    publish(models, 1, color_bundle())
-    server = start_server("--protect-metrics", "--api-key", "a-key-of-some-length")
-    for path in ("/models", "/models/cifar10", "/models/cifar10/1"):
-        assert server.get(path).status_code == 401
-        assert server.get(path, headers={"X-API-Key": "a-key-of-some-length"}).status_code == 200
-
-
 def test_while_the_server_starts_nothing_is_called_unknown(models: Path) -> None:
     publish(models, 1, color_bundle())
     publish(models, 2, color_bundle())

@@ -1,12 +1,9 @@
 """Versions that come, go, and break while the server runs."""
 
 import shutil
-import threading
 import time
-from functools import partial
 from pathlib import Path
 
-import httpx
 import pytest
 
 from tests.serving.bundles import color_bundle, metadata, publish, replace
@@ -70,38 +67,6 @@ def test_another_model_can_be_named(start_server: StartServer, models: Path) -> 
         "name": "synthetic",
         "version": 3,
     }
-
-
-def test_a_new_version_takes_over_without_a_failed_or_mixed_answer(start_server: StartServer, models: Path) -> None:
-    publish(models, 1, color_bundle())
-    server = start_server()
-    answers: list[tuple[int, str, int]] = []
-    stop = threading.Event()
-
-    def ask() -> None:
-        with httpx.Client(timeout=20) as client:
-            while not stop.is_set():
-                response = client.post(server.url + "/predict", content=RED, headers={"Content-Type": "image/png"})
-                answer = response.json()
-                answers.append((response.status_code, answer["label"], answer["model"]["version"]))
-
-    def has_answered(number: int) -> bool:
-        return answers[-1][2] == number
-
-    clients = [threading.Thread(target=ask) for _ in range(4)]
-    for client in clients:
-        client.start()
-    server.wait_for(lambda: answers)
-    for number in range(2, 8):
-        publish(models, number, REVERSED if number % 2 == 0 else color_bundle())
-        wait_for_version(server, number)
-        server.wait_for(partial(has_answered, number))
-    stop.set()
-    for client in clients:
-        client.join()
-    assert {status for status, _, _ in answers} == {200}
-    assert all(label == ("blue" if number % 2 == 0 else "red") for _, label, number in answers)
-    assert {number for _, _, number in answers} == set(range(1, 8))
 
 
 def test_a_bad_new_version_is_refused_once_while_the_old_goes_on(start_server: StartServer, models: Path) -> None:
