@@ -18,6 +18,7 @@ from training.recipe import Recipe
 from training.run_directory import RunDirectory
 
 TRAINED_STEPS = 300
+ENDLESS = 1_000_000  # steps of a training that is to be interrupted, however late
 LOG_LINE = re.compile(
     r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6}: step (\d+), loss = (\d+\.\d\d) "
     r"\((\d+\.\d) examples/sec; (\d+\.\d{3}) sec/batch\)"

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.training.processes import REPOSITORY, SECONDS, Command, Finished, StartCommand
-from tests.training.runs import TRAINED_STEPS, assert_same, final_state, logged_losses, train_command
+from tests.training.processes import REPOSITORY, SECONDS, Command, Finished, RunCommand, StartCommand
+from tests.training.runs import ENDLESS, assert_same, final_state, logged_losses, train_command
 from training.stopping import StopRequest
 
-Trained = tuple[Path, Finished]
+MORE_STEPS = 20  # after which a training that was stopped and goes on is at its end
 
 
 def stop(command: Command, number: signal.Signals) -> Finished:
@@ -25,8 +25,8 @@ def stop(command: Command, number: signal.Signals) -> Finished:
     return finished
 
 
-def check_saved(run_dir: Path, finished: Finished, number: signal.Signals) -> str:
-    """The step of the checkpoint is that of the sentence; returns the command that resumes."""
+def check_saved(run_dir: Path, finished: Finished, number: signal.Signals) -> tuple[int, str]:
+    """The step of the checkpoint is that of the sentence; returns it, and the command that resumes."""
     (line,) = finished.errors.splitlines()
     match = re.fullmatch(rf"Stopped by {number.name} after (\d+) steps, saved as (.+)\. To go on: (.*)", line)
     assert match, line
@@ -34,51 +34,62 @@ def check_saved(run_dir: Path, finished: Finished, number: signal.Signals) -> st
     assert final_state(run_dir)["step"] == step
     assert Path(match[2]) in (run_dir / "checkpoints").iterdir()
     assert max(logged_losses(finished.output)) == (step - 1) // 10 * 10
-    assert 20 < step < TRAINED_STEPS
-    return match[3]
+    assert step > 20
+    return step, match[3]
 
 
-def check_same_as(trained: Trained, run_dir: Path, *outputs: str) -> None:
-    assert_same(final_state(run_dir), final_state(trained[0]))
+def check_same_as_undisturbed(run: RunCommand, run_dir: Path, data_dir: Path, steps: int, *outputs: str) -> None:
+    """A run that took several processes, whose outputs these are, has come to what one comes to."""
+    straight = run_dir.parent / "straight"
+    finished = run(*train_command(straight, data_dir, steps))
+    assert finished.status == 0, finished.errors
+    assert_same(final_state(run_dir), final_state(straight))
     losses: dict[int, str] = {}
     for output in outputs:
         losses |= logged_losses(output)
-    assert losses == logged_losses(trained[1].output)
+    assert losses == logged_losses(finished.output)
 
 
-def test_ctrl_c(start: StartCommand, trained: Trained, tmp_path: Path, cifar10_dir: Path) -> None:
+def test_ctrl_c(start: StartCommand, run: RunCommand, tmp_path: Path, cifar10_dir: Path) -> None:
     run_dir = tmp_path / "a run"
-    first = stop(start(*train_command(run_dir, cifar10_dir, TRAINED_STEPS)), signal.SIGINT)
-    arguments = shlex.split(check_saved(run_dir, first, signal.SIGINT))
+    first = stop(start(*train_command(run_dir, cifar10_dir, ENDLESS)), signal.SIGINT)
+    step, resume = check_saved(run_dir, first, signal.SIGINT)
+    arguments = shlex.split(resume)
     assert arguments[:3] == ["python", "-m", "training"]
-    second = start(*arguments[3:]).finish()
+    second = run(*arguments[3:], "--steps", step + MORE_STEPS)
     assert second.status == 0, second.errors
-    check_same_as(trained, run_dir, first.output, second.output)
+    check_same_as_undisturbed(run, run_dir, cifar10_dir, step + MORE_STEPS, first.output, second.output)
 
 
-def test_sigterm_while_watched(start: StartCommand, trained: Trained, tmp_path: Path, cifar10_dir: Path) -> None:
+def test_sigterm_while_watched(start: StartCommand, run: RunCommand, tmp_path: Path, cifar10_dir: Path) -> None:
     run_dir = tmp_path / "run"
-    training = start(*train_command(run_dir, cifar10_dir, TRAINED_STEPS), interpreter=True)
+    command = train_command(run_dir, cifar10_dir, ENDLESS, "--checkpoint-every", 0)
+    training = start(*command, interpreter=True)
     training.wait_for_output("step 0, loss")
     watching = start("eval", "--run-dir", run_dir, "--data-dir", cifar10_dir, "--watch", "--interval", 0.05)
     first = stop(training, signal.SIGTERM)
-    resume = check_saved(run_dir, first, signal.SIGTERM)
-    step = final_state(run_dir)["step"]
+    step, resume = check_saved(run_dir, first, signal.SIGTERM)
     watching.wait_for_output(f"step {step}: precision @ 1 = ")
 
+    steps = step + MORE_STEPS
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     environment = os.environ | {"PATH": path, "OMP_NUM_THREADS": "1"}
     second = subprocess.run(
-        resume, shell=True, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=SECONDS
+        f"{resume} --steps {steps}",
+        shell=True,
+        cwd=REPOSITORY,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
     )
     assert second.returncode == 0, second.stderr
     assert f"from step {step}," in second.stdout
-    check_same_as(trained, run_dir, first.output, second.stdout)
+    check_same_as_undisturbed(run, run_dir, cifar10_dir, steps, first.output, second.stdout)
 
     watched = watching.finish()
     assert watched.status == 0, watched.errors
-    steps = [int(found) for found in re.findall(r"step (\d+): precision", watched.output)]
-    assert steps == [step, TRAINED_STEPS]
+    assert [int(found) for found in re.findall(r"step (\d+): precision", watched.output)] == [step, steps]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
