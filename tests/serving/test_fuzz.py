@@ -91,7 +91,7 @@ def decode(data: bytes) -> NDArray[np.uint8]:
 
 def test_every_variant_is_read() -> None:
     for data in variants().values():
-        assert decode(data).std() >= 0
+        decode(data)
 
 
 @settings(QUIETLY, max_examples=500)

@@ -24,11 +24,11 @@ def test_exit_status_and_sentence(run: RunCommand, tmp_path: Path, cifar10_dir: 
 
 
 @pytest.mark.parametrize(
-    ("steps", "loss"),
-    [(1000, "NaN"), (6, "NaN")],
+    "steps",
+    [1000, 6],
     ids=["noticed at a log line", "noticed before the last checkpoint is saved"],
 )
-def test_the_last_good_checkpoint_stays(few_pictures: Dataset, tmp_path: Path, steps: int, loss: str) -> None:
+def test_the_last_good_checkpoint_stays(few_pictures: Dataset, tmp_path: Path, steps: int) -> None:
     # Four good updates, then the rate's only drop, which is a leap of 10^30.
     leap = Staircase(factor=1e30, epochs=4 * 8 / len(few_pictures.train))
     recipe = replace(
@@ -43,7 +43,7 @@ def test_the_last_good_checkpoint_stays(few_pictures: Dataset, tmp_path: Path, s
     going_on = start_run(tmp_path, few_pictures, replace(recipe, steps=steps))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
-        with pytest.raises(Diverged, match=f"Model diverged with loss = {loss} .*checkpoint-00000004-") as diverged:
+        with pytest.raises(Diverged, match=r"Model diverged with loss = NaN .*checkpoint-00000004-") as diverged:
             going_on.train()
     assert diverged.value.status == 1
     assert "\n" not in str(diverged.value)

@@ -113,15 +113,6 @@ def nothing_is_left(data_dir: Path) -> bool:
     return [path.name for path in data_dir.iterdir()] == [".cifar-10-fetch.lock"]
 
 
-def test_official_archive() -> None:
-    assert (
-        Archive(
-            "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz", 170_052_171, "c32a1d4ab5d03f1284b67883e8d87530"
-        )
-        == OFFICIAL
-    )
-
-
 def test_fetches_once_and_then_knows(server: Server, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     data_dir = tmp_path / "new" / "data"
     assert fetch(data_dir, server.archive("good")) == data_dir
@@ -168,10 +159,6 @@ def test_no_network_says_how_to_go_on(tmp_path: Path, host: str) -> None:
         fetch(tmp_path, replace(OFFICIAL, url=f"http://{host}/cifar-10-binary.tar.gz"))
     assert time.monotonic() - start < 15
     assert nothing_is_left(tmp_path)
-
-
-def test_statuses_tell_the_errors_apart() -> None:
-    assert (UserError.status, NoNetwork.status) == (2, 3)
 
 
 def test_archive_fetched_by_hand_needs_no_network(server: Server, tmp_path: Path) -> None:
