@@ -2,7 +2,6 @@
 
 import math
 import os
-import py_compile
 import re
 import subprocess
 import sys
@@ -95,8 +94,6 @@ def test_breakdown_accounts_for_the_whole_step(cifar10_dir: Path) -> None:
     whole = milliseconds.pop("the whole step")
     assert {"conv1", "conv2", "LRN", "pooling", "fully connected", "distortions"} < milliseconds.keys()
     assert sum(milliseconds.values()) == pytest.approx(whole, abs=0.1)
-    del milliseconds["between operators: Python, autograd"]  # on a busy machine it may be the most
-    assert max(milliseconds, key=milliseconds.__getitem__) == "conv2"
 
 
 def test_scaling_is_compared_with_one_rank() -> None:
@@ -165,11 +162,6 @@ def test_plain_pytorch_computes_what_ours_computes() -> None:
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
     decayed = [layer.weight.detach().square().sum() for layer in (ours.local3, ours.local4)]
     torch.testing.assert_close(plain.weight_decay().detach(), RECIPE.groups[0].weight_decay * sum(decayed) / 2)
-
-
-def test_tensorflow_program_compiles(tmp_path: Path) -> None:
-    source = REPOSITORY / "benchmarks" / "peers" / "tensorflow_step.py"
-    py_compile.compile(str(source), str(tmp_path / "compiled"), doraise=True)
 
 
 def test_tensorflow_program_computes_what_the_tutorial_computes(tmp_path: Path) -> None:
