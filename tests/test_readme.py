@@ -226,3 +226,10 @@ def test_serving_installs_and_predicts_without_torch(
     page = httpx.get(f"http://127.0.0.1:{port}/")
     assert page.status_code == 200
     assert "<html" in page.text
+    picture = copy / "docs" / "ship.png"
+    if not picture.exists():
+        Image.new("RGB", (32, 32), (70, 110, 160)).save(picture)
+    with picture.open("rb") as file:
+        answer = httpx.post(f"http://127.0.0.1:{port}/predict", files={"file": file}).json()
+    assert answer["label"] in answer["probabilities"]
+    assert answer["model"]["name"] == "cifar10"
