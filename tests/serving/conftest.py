@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from serving.bundle import Threads, read_bundle
+from serving.classifier import Classifier
+from serving.providers import CPU, Provider
 from tests.serving.bundles import color_bundle, publish
 from tests.serving.running_server import Server, StartServer
 from tests.serving.running_server import start as start_process
@@ -45,3 +48,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     server = start_process(folder / "models", folder / "server.log", (), {})
     yield server
     assert server.stop() == 0
+
+
+@pytest.fixture
+def classifier(tmp_path: Path) -> Classifier:
+    """The model that names the strongest colour, read and not warmed up."""
+    publish(tmp_path, 1, color_bundle())
+    bundle = read_bundle(tmp_path / "cifar10" / "1" / "model.onnx", Provider(CPU), Threads(batch=1, lone=2))
+    return Classifier("cifar10", 1, bundle, Provider(CPU))
