@@ -43,7 +43,8 @@ class LimitedProtocol(HttpToolsProtocol):
         self._unanswered: deque[RequestResponseCycle] = deque()
         self._in_head = True
         self._in_message = False
-        self._body_seen = False
+        self._body_seen = False  # in what was received last
+        self._end_seen = False  # of a request, there
         self._head_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -82,7 +83,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         if self.parser.should_upgrade():
             return
-        self._in_message = False
+        self._in_message, self._end_seen = False, True
         super().on_message_complete()
         if self._rest_timer is not None:
             self._stop_rest_timer()
@@ -101,12 +102,12 @@ class LimitedProtocol(HttpToolsProtocol):
             self._rest_timer = self.loop.call_later(self._upload_timeout, self.transport.close)
 
     def data_received(self, data: bytes) -> None:
-        self._body_seen = False
+        self._body_seen = self._end_seen = False
         self._parse(data)
         if self.transport.is_closing() or not (self._in_head or (self._in_message and not self._body_seen)):
             return
-        # Of the head, or between two chunks of the body, or behind the last.
-        self._head_bytes += len(data)
+        # Of the head, or between two chunks of the body, or behind the last; unless the request before was in it too.
+        self._head_bytes += 0 if self._end_seen else len(data)
         if self._head_bytes > MAX_HEAD_BYTES:
             detail = f"The request's head is longer than the {MAX_HEAD_BYTES} bytes allowed."
             self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, detail)
@@ -151,7 +152,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def _on_head_timeout(self) -> None:
         self._head_timer = None
-        if self._head_bytes:
+        if self._in_message or self._head_bytes:
             detail = f"The request's head did not arrive within {self._head_timeout:g} seconds."
             self._refuse(HTTPStatus.REQUEST_TIMEOUT, detail)
         else:  # a connection on which nobody asked anything

@@ -84,6 +84,19 @@ def test_whatever_comes_after_an_answer_the_connection_ends(
     assert connection.recv(1) == b""
 
 
+@pytest.mark.parametrize("before", [request("/0.1", 5_000) + 5_000 * b"x", 50 * request("/0.001")])
+def test_what_came_before_a_head_is_no_part_of_it(
+    connection: socket.socket, before: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serving.http_protocol.MAX_HEAD_BYTES", 1_000)
+    last = request("/0.01")
+    connection.sendall(before + last[:10])
+    for _ in range(before.count(b"POST")):
+        assert read_answer(connection).startswith(b"/0.")
+    connection.sendall(last[10:])
+    assert read_answer(connection) == b"/0.01"
+
+
 @pytest.mark.parametrize("pause", [0.1, (KEEP_ALIVE + UPLOAD_TIMEOUT) / 2])
 def test_the_next_request_comes_after_a_body_that_nobody_read(connection: socket.socket, pause: float) -> None:
     connection.sendall(request("/0", 5))
