@@ -16,6 +16,7 @@ from PIL import Image
 from tests.serving.bundles import color_bundle, publish
 from tests.serving.hostile_pictures import png_of_zeros
 from tests.serving.pictures import BLUE, GREEN, RED, encode
+from tests.serving.raw_answer import read_answer
 from tests.serving.running_server import Server
 from tests.serving.test_hostile_pictures import MOST_SECONDS, processor_seconds
 from tests.serving.test_routes import labels, scrape
@@ -29,26 +30,15 @@ def connected(server: Server, timeout: float = 15) -> Iterator[socket.socket]:
         yield connection
 
 
-def read_answer(connection: socket.socket) -> tuple[int, dict[str, Any]]:
-    """Read one answer with a Content-Length."""
-    head = b""
-    while not head.endswith(b"\r\n\r\n"):
-        # One byte at a time: the next answer may follow closely.
-        byte = connection.recv(1)
-        assert byte, head
-        head += byte
-    lines = head.decode().split("\r\n")
-    length = next(int(line.split(":")[1]) for line in lines if line.lower().startswith("content-length:"))
-    body = b""
-    while len(body) < length:
-        body += connection.recv(length - len(body))
-    return int(lines[0].split()[1]), json.loads(body)
+def read_document(connection: socket.socket) -> tuple[int, dict[str, Any]]:
+    status, body = read_answer(connection)
+    return status, json.loads(body)
 
 
 def test_an_announced_body_over_the_limit_is_refused_before_it_is_sent(server: Server) -> None:
     with connected(server) as connection:
         connection.sendall(HEAD + b"Content-Length: 5000001\r\n\r\n")
-        status, document = read_answer(connection)
+        status, document = read_document(connection)
     assert status == 413
     assert "5000001 bytes" in document["detail"]
 
@@ -84,7 +74,7 @@ def test_a_chunked_body_over_the_limit_is_refused_while_it_streams(server: Serve
         # Never finished: the refusal must come of itself.
         for _ in range(60):
             connection.sendall(piece)
-        status, document = read_answer(connection)
+        status, document = read_document(connection)
     assert status == 413
     assert "5000000" in document["detail"]
 
@@ -96,7 +86,7 @@ def test_an_endless_upload_is_cut_off_and_others_are_served_meanwhile(start_serv
         begin = time.monotonic()
         connection.sendall(HEAD + b"Content-Length: 1000\r\n\r\n" + RED[:10])
         assert server.post(BLUE).json()["label"] == "blue"
-        status, document = read_answer(connection)
+        status, document = read_document(connection)
         assert time.monotonic() - begin > 0.9  # it has had its second
         assert status == 408
         assert "1 seconds" in document["detail"]
@@ -122,8 +112,8 @@ def test_two_requests_sent_at_once_are_answered_in_order(server: Server) -> None
     with connected(server) as connection:
         for data in (RED, GREEN):
             connection.sendall(HEAD + b"Content-Length: %d\r\n\r\n" % len(data) + data)
-        assert read_answer(connection)[1]["label"] == "red"
-        assert read_answer(connection)[1]["label"] == "green"
+        assert read_document(connection)[1]["label"] == "red"
+        assert read_document(connection)[1]["label"] == "green"
 
 
 def test_a_garbled_request_is_refused(server: Server) -> None:
@@ -200,7 +190,7 @@ def test_an_endless_head_is_refused(server: Server) -> None:
             connection.sendall(HEAD)
             for _ in range(200):
                 connection.sendall(b"X-Filling: " + b"y" * 1000 + b"\r\n")
-        status, document = read_answer(connection)
+        status, document = read_document(connection)
     assert status == 431
     assert document["status"] == 431
     assert server.post(RED).status_code == 200
