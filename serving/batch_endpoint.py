@@ -16,7 +16,7 @@ from serving.model_query import read_query
 from serving.models import Models
 from serving.pipeline import Pipeline
 from serving.predictions import PictureAnswer, Prediction, Predictions
-from serving.problems import problem_of
+from serving.problems import problem_of, with_cause
 from serving.settings import MAX_PICTURES, Settings
 from serving.upload import SentPicture, content_type_of, extract_pictures, read_body, told_when_interrupted
 
@@ -60,8 +60,9 @@ class BatchEndpoint:
         failures = [each for each in found if isinstance(each, InferenceFailed)]
         if failures:
             self._failed_pictures.inc(len(failures))
-            reason = f"{failures[0]} {failures[0].__cause__ or ''}".rstrip()
-            logger.error("%d of %d pictures could not be answered: %s", len(failures), len(found), reason)
+            logger.error(
+                "%d of %d pictures could not be answered: %s", len(failures), len(found), with_cause(failures[0])
+            )
 
     def _told(self, picture: SentPicture, found: Prediction | BaseException, top: int | None) -> PictureAnswer:
         if isinstance(found, Prediction):

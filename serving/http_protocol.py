@@ -106,8 +106,9 @@ class LimitedProtocol(HttpToolsProtocol):
         self._parse(data)
         if self.transport.is_closing() or not (self._in_head or (self._in_message and not self._body_seen)):
             return
-        # Of the head, or between two chunks of the body, or behind the last; unless the request before was in it too.
-        self._head_bytes += 0 if self._end_seen else len(data)
+        # Of the head, or between two chunks of the body, or behind the last.
+        if not self._end_seen:  # else the request before was in it too
+            self._head_bytes += len(data)
         if self._head_bytes > MAX_HEAD_BYTES:
             detail = f"The request's head is longer than the {MAX_HEAD_BYTES} bytes allowed."
             self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, detail)

@@ -99,8 +99,13 @@ def answer_error(error: Exception) -> Response:
         return Response(status_code=CLIENT_CLOSED_REQUEST)
     kind = _kind_of(error)
     if kind.status == 500:
-        logger.error("%s %s", error, error.__cause__ or "")
+        logger.error("%s", with_cause(error))
     return problem_response(kind.status, str(error), name=kind.name, title=kind.title, headers=kind.headers)
+
+
+def with_cause(error: BaseException) -> str:
+    """What an error says, and what caused it, for the log."""
+    return f"{error} {error.__cause__ or ''}".rstrip()
 
 
 def add_problem_handlers(app: FastAPI) -> None:

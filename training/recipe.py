@@ -35,9 +35,8 @@ class Recipe:
     steps: int = 60_000  # updates; 154 epochs at batch 128
     epochs: float | None = None  # if given, `steps` follows from it and from the number of pictures, see `fitted_to`
     batch_size: int = 128  # pictures an update
-    batch_of: Literal["gpu", "update"] = (
-        "gpu"  # that many on each GPU, as in the tutorial's multi-GPU program; "update": on all together
-    )
+    # That many on each GPU, as in the tutorial's multi-GPU program; "update": on all together.
+    batch_of: Literal["gpu", "update"] = "gpu"
     image_size: int = 32  # pixels a side, of the pictures as they are stored and served
     network: TutorialArchitecture | WhitenedArchitecture = field(default_factory=TutorialArchitecture)
     distortions: Distortions = field(default_factory=Distortions)

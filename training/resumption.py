@@ -7,7 +7,6 @@ from typing import Any
 import torch
 
 from training.checkpoint import Checkpoint
-from training.errors import UserError
 from training.recipe import Recipe
 from training.run_directory import RunDirectory
 
@@ -29,10 +28,7 @@ def load_newest(run_dir: RunDirectory) -> tuple[Checkpoint, dict[str, Any]] | No
     """The newest sound checkpoint, if any, and its state. Raises UserError where another version wrote it."""
     newest = run_dir.checkpoints.load_newest()
     if newest is not None and newest[1].get("format") != STATE_FORMAT:
-        raise UserError(
-            f"{newest[0].path} was written by another version of this program; go on with that version, delete "
-            f"{run_dir.path} to train anew, or choose another --run-dir."
-        )
+        raise run_dir.of_another_version(newest[0].path)
     return newest
 
 
@@ -43,10 +39,8 @@ def load_to_resume(run_dir: RunDirectory, mine: dict[str, Any]) -> tuple[Checkpo
         return None
     differing = _differing(mine, newest[1]["identity"])
     if differing:
-        raise UserError(
-            f"{run_dir.path} was trained with {' and '.join(differing)}; resume it with the same, delete it to train "
-            "anew, or choose another --run-dir."
-        )
+        reason = f"{run_dir.path} was trained with {' and '.join(differing)}"
+        raise run_dir.unusable(reason, "resume it with the same")
     return newest
 
 

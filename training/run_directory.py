@@ -67,19 +67,19 @@ class RunDirectory:
             raise self.damaged("it is no JSON object")
         return content
 
+    def unusable(self, reason: str, remedy: str | None = None) -> UserError:
+        """What to tell of a run that cannot be gone on with: why, and what helps besides training anew."""
+        first = f"{remedy}, " if remedy else ""
+        return UserError(f"{reason}; {first}delete {self.path} to train anew, or choose another --run-dir.")
+
     def damaged(self, reason: str) -> UserError:
         """What to tell of a description that does not say what it must."""
-        return UserError(
-            f"{self.path / _DESCRIPTION} is damaged ({reason}); delete {self.path} to train anew, or choose another "
-            "--run-dir."
-        )
+        return self.unusable(f"{self.path / _DESCRIPTION} is damaged ({reason})")
 
-    def of_another_version(self) -> UserError:
-        """What to tell of a description that this version cannot read."""
-        return UserError(
-            f"{self.path} was trained by another version of this program; go on with that version, delete {self.path} "
-            "to train anew, or choose another --run-dir."
-        )
+    def of_another_version(self, checkpoint: Path | None = None) -> UserError:
+        """What to tell of a checkpoint, or of the description, that this version cannot read."""
+        path = checkpoint or self.path / _DESCRIPTION
+        return self.unusable(f"{path} was written by another version of this program", "go on with that version")
 
     def trained(self) -> dict[str, Any]:
         """What recipe.json says. Raises UserError where nothing has been trained here."""

@@ -36,7 +36,7 @@ def copied(trained: Trained, tmp_path: Path) -> Path:
         ('{"recipe": {}}', "recipe.json is damaged (it has no dataset and no precision and no seed)"),
         (
             '{"recipe": {"name": "x"}, "seed": 0, "dataset": "cifar10", "precision": "fp32"}',
-            "copied was trained by another version of this program",
+            "copied/recipe.json was written by another version of this program",
         ),
     ],
     ids=["cut off", "a list", "entries missing", "an unknown recipe"],
