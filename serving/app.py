@@ -22,6 +22,7 @@ from serving.probes import add_probes
 from serving.problems import add_problem_handlers
 from serving.settings import Settings
 from serving.tracing import TraceStages, telemetry_config
+from serving.upload_memory import UploadMemory
 
 HOT = {"method": "POST", "path": "/predict"}  # the route that does not go through FastAPI's router
 # How paths begin: where something is predicted, and where the models are told of. What ends in /ready is a probe.
@@ -43,7 +44,8 @@ def create_app(
         redoc_url=None,
         telemetry=telemetry_config(settings.otlp_endpoint),
     )
-    endpoint = PredictEndpoint(settings, models, pipeline, metrics.predictions)
+    uploads = UploadMemory(metrics.batches, settings.max_upload_memory)
+    endpoint = PredictEndpoint(settings, models, pipeline, uploads, metrics.predictions)
     app.add_middleware(HotRoute, **HOT, endpoint=endpoint)
     if keys:
         closed = f"{PREDICTIONS}|{FACTS}" if settings.protect_metrics else PREDICTIONS
@@ -54,10 +56,10 @@ def create_app(
     if settings.otlp_endpoint:
         app.add_middleware(TraceStages, **HOT)
     add_problem_handlers(app)
-    add_predictions(app, settings, models, metrics, pipeline)
+    add_predictions(app, settings, models, metrics, pipeline, uploads)
     add_metrics(app, models, metrics)
     add_models(app, models)
     add_probes(app, models, pipeline)
     add_page(app)
-    add_inference_protocol(app, settings, models, metrics, pipeline)
+    add_inference_protocol(app, settings, models, metrics, pipeline, uploads)
     return app

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from serving.classifier import InferenceFailed
+from serving.departure import while_awaited
 from serving.model_metrics import PredictionCounter
 from serving.model_query import read_query
 from serving.models import Models
@@ -18,7 +19,8 @@ from serving.pipeline import Pipeline
 from serving.predictions import PictureAnswer, Prediction, Predictions
 from serving.problems import problem_of, with_cause
 from serving.settings import MAX_PICTURES, Settings
-from serving.upload import SentPicture, content_type_of, extract_pictures, read_body, told_when_interrupted
+from serving.upload import SentPicture, content_type_of, extract_pictures, read_body
+from serving.upload_memory import UploadMemory
 
 logger = logging.getLogger(__name__)
 
@@ -29,11 +31,12 @@ class BatchEndpoint:
         settings: Settings,
         models: Models,
         pipeline: Pipeline,
+        uploads: UploadMemory,
         predictions: PredictionCounter,
         failed_pictures: Counter,
     ) -> None:
         """`failed_pictures` counts what `/predict` would have answered with 500: here the request has status 200."""
-        self._settings, self._models, self._pipeline = settings, models, pipeline
+        self._settings, self._models, self._pipeline, self._uploads = settings, models, pipeline, uploads
         self._predictions, self._failed_pictures = predictions, failed_pictures
 
     async def __call__(self, request: Request) -> Response:
@@ -41,9 +44,9 @@ class BatchEndpoint:
         classifier, top = read_query(self._models, request.scope["query_string"])
         self._pipeline.check_room(classifier)
         headers = dict(request.scope["headers"])
-        with told_when_interrupted():
+        with while_awaited(request.scope), self._uploads.counted(request.receive) as receive:
             # Nothing here holds the body once its pictures have been taken out of it.
-            reading = read_body(request.receive, headers, self._settings.max_batch_bytes, self._settings.upload_timeout)
+            reading = read_body(receive, headers, self._settings.max_batch_bytes, self._settings.upload_timeout)
             pictures = await self._pipeline.apart(
                 extract_pictures, await reading, content_type_of(headers), MAX_PICTURES
             )

@@ -1,4 +1,4 @@
-"""The collectors of batching: how long pictures wait, how many are computed at once, how many are turned away."""
+"""The collectors of what comes in: how much is uploaded, how long pictures wait, how many are computed at once."""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -27,4 +27,12 @@ class BatchMetrics:
             multiprocess_mode="livesum",
             registry=registry,
         )
-        self.refused = Counter("inference_refused", "Requests turned away by a full queue.", registry=registry)
+        self.uploaded = Gauge(
+            "upload_bytes",
+            "Bytes of the requests' bodies that are here at this moment; short ones are not counted.",
+            multiprocess_mode="livesum",
+            registry=registry,
+        )
+        self.refused = Counter(
+            "inference_refused", "Requests turned away by a full queue, or too much being uploaded.", registry=registry
+        )

@@ -15,6 +15,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from serving.current_request import new_request_id
+from serving.departure import KEY, Departure
 from serving.problems import problem_response
 
 logger = logging.getLogger(__name__)
@@ -57,6 +58,7 @@ class LimitedProtocol(HttpToolsProtocol):
         for cycle in self._unanswered:  # uvicorn tells the last only
             cycle.disconnected = True
             cycle.message_event.set()
+            cycle.scope[KEY].happen()  # type: ignore[literal-required]
         super().connection_lost(exc)
 
     def on_message_begin(self) -> None:
@@ -71,6 +73,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         if self.parser.should_upgrade():  # the head is read again, without the offer
             return
+        self.scope[KEY] = Departure()  # type: ignore[literal-required]
         super().on_headers_complete()
         self._unanswered.append(self.cycle)
         self._in_head = False

@@ -132,15 +132,20 @@ class Pipeline:
         Raises QueueFull at once, and InferenceFailed.
         """
         with self.admitted(classifier, len(images)):
-            queued = time.monotonic()
-            return await asyncio.get_running_loop().run_in_executor(
-                self._tensors, self._run, classifier, images, queued
-            )
+            queued, unwanted = time.monotonic(), threading.Event()
+            try:
+                return await asyncio.get_running_loop().run_in_executor(
+                    self._tensors, self._run, classifier, images, queued, unwanted
+                )
+            finally:
+                unwanted.set()
 
-    def _run(self, classifier: Classifier, images: NDArray[np.uint8], queued: float) -> Outputs:
+    def _run(
+        self, classifier: Classifier, images: NDArray[np.uint8], queued: float, unwanted: threading.Event
+    ) -> Outputs:
         self._metrics.wait.observe(time.monotonic() - queued)
         runs, parts = classifier.runs(images), list[Outputs]()
-        while not self._closing.is_set():
+        while not (self._closing.is_set() or unwanted.is_set()):
             with self._batcher.watched_run(classifier):
                 part = next(runs, None)
             if part is None:

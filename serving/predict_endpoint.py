@@ -7,18 +7,27 @@ import time
 from starlette.types import Receive, Scope, Send
 
 from serving.current_request import note_prediction
+from serving.departure import while_awaited
 from serving.model_metrics import PredictionCounter
 from serving.model_query import read_query
 from serving.models import Models
 from serving.pipeline import Pipeline
 from serving.predictions import Prediction
 from serving.settings import Settings
-from serving.upload import content_type_of, read_body, told_when_interrupted
+from serving.upload import content_type_of, read_body
+from serving.upload_memory import UploadMemory
 
 
 class PredictEndpoint:
-    def __init__(self, settings: Settings, models: Models, pipeline: Pipeline, predictions: PredictionCounter) -> None:
-        self._settings, self._models, self._pipeline = settings, models, pipeline
+    def __init__(
+        self,
+        settings: Settings,
+        models: Models,
+        pipeline: Pipeline,
+        uploads: UploadMemory,
+        predictions: PredictionCounter,
+    ) -> None:
+        self._settings, self._models, self._pipeline, self._uploads = settings, models, pipeline, uploads
         self._predictions = predictions
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -41,7 +50,7 @@ class PredictEndpoint:
         classifier, top = read_query(self._models, scope["query_string"])
         self._pipeline.check_room(classifier)
         headers = dict(scope["headers"])
-        with told_when_interrupted():
-            reading = read_body(receive, headers, self._settings.max_body_bytes, self._settings.upload_timeout)
+        with while_awaited(scope), self._uploads.counted(receive) as counted:
+            reading = read_body(counted, headers, self._settings.max_body_bytes, self._settings.upload_timeout)
             answer = await self._pipeline.classify_upload(classifier, await reading, content_type_of(headers))
         return answer.of_top(top)

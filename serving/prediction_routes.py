@@ -16,6 +16,7 @@ from serving.predictions import Prediction, Predictions
 from serving.problems import problem_descriptions
 from serving.settings import MAX_PICTURES, Settings
 from serving.upload import FIELD
+from serving.upload_memory import UploadMemory
 
 
 def _form(field: dict[str, Any]) -> dict[str, Any]:
@@ -43,7 +44,9 @@ BATCH_BODY = {
 }
 
 
-def add_predictions(app: FastAPI, settings: Settings, models: Models, metrics: Metrics, pipeline: Pipeline) -> None:
+def add_predictions(
+    app: FastAPI, settings: Settings, models: Models, metrics: Metrics, pipeline: Pipeline, uploads: UploadMemory
+) -> None:
     """Add the routes below /predict; `HotRoute` is to answer the first of them."""
 
     @app.post(
@@ -61,7 +64,7 @@ def add_predictions(app: FastAPI, settings: Settings, models: Models, metrics: M
         """Described here, answered by `HotRoute`; what comes here has a path that only a router takes for the same."""
         raise HTTPException(404)
 
-    answer_batch = BatchEndpoint(settings, models, pipeline, metrics.predictions, metrics.failed_pictures)
+    answer_batch = BatchEndpoint(settings, models, pipeline, uploads, metrics.predictions, metrics.failed_pictures)
 
     @app.post(
         "/predict/batch",

@@ -13,6 +13,7 @@ from starlette.routing import Match, Route
 
 from serving.batcher import InferenceStuck
 from serving.classifier import InferenceFailed
+from serving.departure import Interrupted
 from serving.model_query import MalformedQuery
 from serving.picture import BrokenPicture, TooManyPixels, UnreadableType
 from serving.pipeline import QueueFull
@@ -20,7 +21,6 @@ from serving.predictions import Problem
 from serving.repository import NotReady, UnknownModel
 from serving.upload import (
     BodyTooLarge,
-    Interrupted,
     MalformedUpload,
     NothingSent,
     UnacceptableType,

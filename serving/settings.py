@@ -74,6 +74,14 @@ class Settings:
         default=50_000_000,
         metadata=_setting(values.whole_number(1, 2**31), "BYTES", "the same for several pictures in one request"),
     )
+    max_upload_memory: int = field(
+        default=1_000_000_000,
+        metadata=_setting(
+            values.whole_number(1, 2**40),
+            "BYTES",
+            "greatest sum of the request bodies that are here at once; more is answered with 503",
+        ),
+    )
     max_pixels: int = field(
         default=40_000_000,
         metadata=_setting(
@@ -100,7 +108,7 @@ class Settings:
         metadata=_setting(
             values.whole_number(1, 256),
             "COUNT",
-            "processes that answer on the port; they share the threads and the queue",
+            "processes that answer on the port; they share the threads, the queue and the memory",
         ),
     )
     max_queue: int = field(

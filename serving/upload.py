@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from starlette.requests import ClientDisconnect
@@ -36,23 +35,9 @@ class UploadTooSlow(Exception):
     """The body did not arrive in time; the text is one sentence."""
 
 
-class Interrupted(Exception):
-    """The server stops and cannot wait for the request any longer; the text is one sentence."""
-
-
 class SentPicture(NamedTuple):
     filename: str
     content: bytes
-
-
-@contextmanager
-def told_when_interrupted() -> Iterator[None]:
-    """Around a request's work: its cancellation is Interrupted, which is answered."""
-    try:
-        yield
-    except asyncio.CancelledError:
-        # Only uvicorn cancels, when the time for a graceful stop is over.
-        raise Interrupted("The server stopped before this request was complete.") from None
 
 
 async def read_body(receive: Receive, headers: Mapping[bytes, bytes], max_bytes: int, timeout: float) -> bytes:

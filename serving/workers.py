@@ -44,13 +44,14 @@ def supervise(settings: Settings, keys: Collection[str]) -> None:
     configure_logging(settings.log_level, settings.log_format)
     with reserve(settings.host, settings.port) as reserved, _shared_metrics():
         say_who_may_ask(reserved, keys)
-        # Threads and places in the queue are the whole server's.
+        # Threads, places in the queue and memory are the whole server's.
         share = replace(
             settings,
             port=reserved.getsockname()[1],
             inference_threads=max(1, settings.inference_threads // settings.workers),
             # However many they are, each has room for a request's pictures, or none would ever take them.
             max_queue=max(settings.max_queue // settings.workers, min(settings.max_queue, MAX_PICTURES)),
+            max_upload_memory=max(1, settings.max_upload_memory // settings.workers),
         )
         with _Supervisor(share, keys) as supervisor:
             supervisor.start()

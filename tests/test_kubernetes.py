@@ -188,7 +188,7 @@ def test_the_server_s_variables_are_settings(path: str) -> None:
     assert settings.require_cuda == ("nvidia.com/gpu" in server["resources"]["limits"]) == ("gpu" in path)
     assert str(settings.inference_threads) == server["resources"]["requests"]["cpu"]
     gibibytes = int(server["resources"]["limits"]["memory"].removesuffix("Gi"))
-    assert gibibytes * 2**30 > settings.max_queue * settings.max_body_bytes
+    assert gibibytes * 2**30 > 2 * settings.max_upload_memory
 
 
 @pytest.mark.parametrize("path", SERVERS)

@@ -5,6 +5,7 @@ from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
 from serving.classifier import Classifier
+from serving.departure import while_awaited
 from serving.model_metrics import PredictionCounter
 from serving.model_query import named_model
 from serving.models import Models
@@ -13,15 +14,23 @@ from serving.open_inference.content_encoding import decoded
 from serving.open_inference.request import HEADER_LENGTH, Inference, parse_inference
 from serving.pipeline import Pipeline
 from serving.settings import Settings
-from serving.upload import read_bounded, told_when_interrupted
+from serving.upload import read_bounded
+from serving.upload_memory import UploadMemory
 
 MAX_PARSED_HERE = 16_384  # bytes: under half a millisecond
 MAX_ENCODED_HERE = 4_096  # probabilities: the same
 
 
 class InferEndpoint:
-    def __init__(self, settings: Settings, models: Models, pipeline: Pipeline, predictions: PredictionCounter) -> None:
-        self._settings, self._models, self._pipeline = settings, models, pipeline
+    def __init__(
+        self,
+        settings: Settings,
+        models: Models,
+        pipeline: Pipeline,
+        uploads: UploadMemory,
+        predictions: PredictionCounter,
+    ) -> None:
+        self._settings, self._models, self._pipeline, self._uploads = settings, models, pipeline, uploads
         self._predictions = predictions
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -39,8 +48,8 @@ class InferEndpoint:
     async def _answer(self, request: Request) -> Answer:
         classifier = named_model(self._models, **request.path_params)
         self._pipeline.check_room(classifier)
-        with told_when_interrupted():
-            inference = await self._read(request, classifier)
+        with while_awaited(request.scope), self._uploads.counted(request.receive) as receive:
+            inference = await self._read(request, receive, classifier)
             probabilities, labels = await self._pipeline.run(classifier, inference.images)
             if not np.isfinite(probabilities).all():
                 raise classifier.not_a_number()
@@ -50,9 +59,9 @@ class InferEndpoint:
                 return await self._pipeline.apart(encode_answer, classifier, inference, probabilities, labels)
             return encode_answer(classifier, inference, probabilities, labels)
 
-    async def _read(self, request: Request, classifier: Classifier) -> Inference:
+    async def _read(self, request: Request, receive: Receive, classifier: Classifier) -> Inference:
         limit = self._settings.max_batch_bytes
-        body = await read_bounded(request.receive, dict(request.scope["headers"]), limit, self._settings.upload_timeout)
+        body = await read_bounded(receive, dict(request.scope["headers"]), limit, self._settings.upload_timeout)
         encoding = request.headers.get("content-encoding")
         header_length = request.headers.get(HEADER_LENGTH)
 

@@ -35,6 +35,7 @@ from serving.pipeline import Pipeline
 from serving.problems import problem_descriptions
 from serving.settings import MAX_PICTURES, Settings
 from serving.upload import MalformedUpload, read_bounded
+from serving.upload_memory import UploadMemory
 
 PREFIX = "/v2"
 MODEL = f"{PREFIX}/models/{{name}}"
@@ -63,12 +64,12 @@ INDEX_BODY = {"content": {"application/json": {"schema": inlined_schema(IndexReq
 
 
 def add_inference_protocol(
-    app: FastAPI, settings: Settings, models: Models, metrics: Metrics, pipeline: Pipeline
+    app: FastAPI, settings: Settings, models: Models, metrics: Metrics, pipeline: Pipeline, uploads: UploadMemory
 ) -> None:
     """Add the protocol's routes; `ProtocolErrors` is to surround the app."""
     _add_server_routes(app, settings, models, pipeline)
     _add_model_routes(app, models)
-    _add_infer_routes(app, InferEndpoint(settings, models, pipeline, metrics.predictions), settings)
+    _add_infer_routes(app, InferEndpoint(settings, models, pipeline, uploads, metrics.predictions), settings)
 
 
 def _add_server_routes(app: FastAPI, settings: Settings, models: Models, pipeline: Pipeline) -> None:

@@ -26,6 +26,7 @@ from serving.open_inference.infer_endpoint import InferEndpoint
 from serving.pipeline import Pipeline
 from serving.providers import CPU, Provider
 from serving.settings import Settings
+from serving.upload_memory import UploadMemory
 from tests.serving.bundles import (
     CLASSES,
     brightness_bundle,
@@ -196,7 +197,8 @@ async def answer_of(models: Models, body: bytes) -> Any:
         sent.append(message)
 
     with Pipeline(BatchMetrics(CollectorRegistry()), 64, 20, 1_000_000, 1) as pipeline:
-        endpoint = InferEndpoint(Settings(), models, pipeline, PredictionCounter(CollectorRegistry()))
+        uploads = UploadMemory(BatchMetrics(CollectorRegistry()), 1_000_000)
+        endpoint = InferEndpoint(Settings(), models, pipeline, uploads, PredictionCounter(CollectorRegistry()))
         await endpoint({"type": "http", "path_params": {"name": MODEL}, "headers": []}, receive, send)
     _, message = sent
     return json.loads(message["body"])
