@@ -17,6 +17,7 @@ from benchmarks.outcome import Outcome
 from training import choices, cifar10, named_datasets
 from training.dataset import Dataset
 from training.device import choose_device, choose_precision, device_name
+from training.flag_values import whole_number
 from training.recipe import RECIPES
 
 
@@ -60,6 +61,7 @@ def add_flags(described: argparse.ArgumentParser, seeds: int) -> None:
     add = described.add_argument
     add("--recipe", choices=sorted(RECIPES), required=True, help="which of ours")
     add("--seeds", type=positive, default=seeds, help="trainings of each, in turns (default: %(default)s)")
+    add("--first-seed", type=whole_number(0), default=0, help="of the first, from which they count up (default: 0)")
     add("--steps", type=positive, help="updates a training (default: what each takes)")
     add("--data", choices=choices.DATASETS, default=choices.DEFAULT_DATASET, help="(default: %(default)s)")
     add_data_dir(described)
@@ -77,10 +79,10 @@ def conditions(args: argparse.Namespace) -> Conditions:
 
 
 def in_turns(programs: Mapping[str, Program], args: argparse.Namespace) -> dict[str, list[Outcome]]:
-    """The outcomes of each, over seeds 0, 1, 2, …, by its name; told of on stderr as they come."""
+    """The outcomes of each, seed by seed, by its name; told of on stderr as they come."""
     kept = KeptOutcomes(args.keep)
     outcomes: dict[str, list[Outcome]] = {name: [] for name in programs}
-    for seed in range(args.seeds):
+    for seed in seeds(args):
         for name, program in programs.items():
             outcome = kept.find(program.identity, seed)
             if outcome is None:
@@ -91,6 +93,10 @@ def in_turns(programs: Mapping[str, Program], args: argparse.Namespace) -> dict[
     return outcomes
 
 
+def seeds(args: argparse.Namespace) -> range:
+    return range(args.first_seed, args.first_seed + args.seeds)
+
+
 def length(args: argparse.Namespace) -> str:
     """For the list below a table."""
-    return f"- seeds: {args.seeds}; steps: {args.steps or 'as many as each takes'}"
+    return f"- seeds: {seeds(args)[0]} to {seeds(args)[-1]}; steps: {args.steps or 'as many as each takes'}"

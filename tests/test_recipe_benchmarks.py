@@ -48,6 +48,10 @@ def test_recipes_of_ours_and_what_was_kept_of_them(tmp_path: Path) -> None:
     assert both.stderr.count("seed 1, ours") == 1
     assert len((tmp_path / "kept").read_text().splitlines()) == 2
 
+    second = run(sys.executable, *recipes, "--seeds", 1, "--first-seed", 1)
+    assert second.stderr.splitlines() == both.stderr.splitlines()[1:]
+    assert "- seeds: 1 to 1;" in second.stdout
+
 
 def test_airbench_is_measured() -> None:
     if not (os.environ.get("AIRBENCH") or importlib.util.find_spec("airbench")):
