@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from training.device import sent
 from training.recipe_parts import Distortions
 
 
@@ -31,7 +32,7 @@ class Draws:
         return Draws(*(values[part] for values in self.tensors()))
 
     def to(self, device: torch.device) -> Draws:
-        return Draws(*(values.to(device, non_blocking=True) for values in self.tensors()))
+        return Draws(*(sent(values, device) for values in self.tensors()))
 
     def clone(self) -> Draws:
         return Draws(*(values.clone() for values in self.tensors()))

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from training.dataset import Split
+from training.device import sent
 from training.distortions import Draws, blanked, distorted_inputs, draw
 from training.distributed import World
 from training.errors import UserError
@@ -104,7 +105,7 @@ class Loader:
             draws = draw(self._recipe.distortions, self.pictures, self._images.shape[-1], generator)
             if self._recipe.distortions.flip == "alternating":
                 draws = replace(draws, flip=self._alternating(epoch)[index])
-            self._epochs[epoch] = Plan(index.to(self._device, non_blocking=True), draws.to(self._device))
+            self._epochs[epoch] = Plan(sent(index, self._device), draws.to(self._device))
         return self._epochs[epoch]
 
     def _alternating(self, epoch: int) -> Tensor:
