@@ -9,20 +9,17 @@ from fastapi_offline import FastAPIOffline
 from serving.access import ApiKeys
 from serving.hot_route import HotRoute
 from serving.key_description import describe_keys
-from serving.metrics import Metrics, PredictMeter
+from serving.metrics import PredictMeter
 from serving.metrics_endpoint import add_metrics
-from serving.models import Models
 from serving.models_endpoint import add_models
 from serving.open_inference.routes import add_inference_protocol
 from serving.page import add_page
-from serving.pipeline import Pipeline
 from serving.predict_endpoint import PredictEndpoint
 from serving.prediction_routes import add_predictions
 from serving.probes import add_probes
 from serving.problems import add_problem_handlers
-from serving.settings import Settings
+from serving.services import Services
 from serving.tracing import TraceStages, telemetry_config
-from serving.upload_memory import UploadMemory
 
 HOT = {"method": "POST", "path": "/predict"}  # the route that does not go through FastAPI's router
 # How paths begin: where something is predicted, and where the models are told of. What ends in /ready is a probe.
@@ -30,13 +27,12 @@ PREDICTIONS = r"/predict(?!\w)|/v2/models/.*/infer"
 FACTS = r"/metrics|/models|/v2/repository|/v2/models/(?!.+/ready$)"
 
 
-def create_app(
-    settings: Settings, keys: Collection[str], models: Models, metrics: Metrics, pipeline: Pipeline
-) -> FastAPI:
+def create_app(services: Services, keys: Collection[str]) -> FastAPI:
     """Build the app around models that somebody else refreshes, and a pipeline that somebody else closes.
 
     ``keys``: any of them lets in who asks for predictions; where there is none, everybody may ask.
     """
+    settings, models, metrics = services.settings, services.models, services.metrics
     app = FastAPIOffline(
         title="Picture classifier",
         version="1",
@@ -44,9 +40,7 @@ def create_app(
         redoc_url=None,
         telemetry=telemetry_config(settings.otlp_endpoint),
     )
-    uploads = UploadMemory(metrics.batches, settings.max_upload_memory)
-    endpoint = PredictEndpoint(settings, models, pipeline, uploads, metrics.predictions)
-    app.add_middleware(HotRoute, **HOT, endpoint=endpoint)
+    app.add_middleware(HotRoute, **HOT, endpoint=PredictEndpoint(services))
     if keys:
         closed = f"{PREDICTIONS}|{FACTS}" if settings.protect_metrics else PREDICTIONS
         closed_paths = re.compile(closed, re.DOTALL)
@@ -56,10 +50,10 @@ def create_app(
     if settings.otlp_endpoint:
         app.add_middleware(TraceStages, **HOT)
     add_problem_handlers(app)
-    add_predictions(app, settings, models, metrics, pipeline, uploads)
+    add_predictions(app, services)
     add_metrics(app, models, metrics)
     add_models(app, models)
-    add_probes(app, models, pipeline)
+    add_probes(app, models, services.pipeline)
     add_page(app)
-    add_inference_protocol(app, settings, models, metrics, pipeline, uploads)
+    add_inference_protocol(app, services)
     return app

@@ -8,34 +8,22 @@ from starlette.types import Receive, Scope, Send
 
 from serving.current_request import note_prediction
 from serving.departure import while_awaited
-from serving.model_metrics import PredictionCounter
 from serving.model_query import read_query
-from serving.models import Models
-from serving.pipeline import Pipeline
 from serving.predictions import Prediction
-from serving.settings import Settings
+from serving.services import Services
 from serving.upload import content_type_of, read_body
-from serving.upload_memory import UploadMemory
 
 
 class PredictEndpoint:
-    def __init__(
-        self,
-        settings: Settings,
-        models: Models,
-        pipeline: Pipeline,
-        uploads: UploadMemory,
-        predictions: PredictionCounter,
-    ) -> None:
-        self._settings, self._models, self._pipeline, self._uploads = settings, models, pipeline, uploads
-        self._predictions = predictions
+    def __init__(self, services: Services) -> None:
+        self._services = services
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one picture, or raises one of the exceptions that `problems` answers."""
         began = time.perf_counter()
         answer = await self._answer(scope, receive)
         spent = b"total;dur=%.1f" % (1000 * (time.perf_counter() - began))
-        self._predictions.count(answer.model.name, answer.label)
+        self._services.metrics.predictions.count(answer.model.name, answer.label)
         note_prediction(answer.label, answer.model.name, answer.model.version)
         body = answer.model_dump_json().encode()
         headers = [
@@ -47,10 +35,11 @@ class PredictEndpoint:
         await send({"type": "http.response.body", "body": body})
 
     async def _answer(self, scope: Scope, receive: Receive) -> Prediction:
-        classifier, top = read_query(self._models, scope["query_string"])
-        self._pipeline.check_room(classifier)
+        settings, pipeline = self._services.settings, self._services.pipeline
+        classifier, top = read_query(self._services.models, scope["query_string"])
+        pipeline.check_room(classifier)
         headers = dict(scope["headers"])
-        with while_awaited(scope), self._uploads.counted(receive) as counted:
-            reading = read_body(counted, headers, self._settings.max_body_bytes, self._settings.upload_timeout)
-            answer = await self._pipeline.classify_upload(classifier, await reading, content_type_of(headers))
+        with while_awaited(scope), self._services.uploads.counted(receive) as counted:
+            reading = read_body(counted, headers, settings.max_body_bytes, settings.upload_timeout)
+            answer = await pipeline.classify_upload(classifier, await reading, content_type_of(headers))
         return answer.of_top(top)

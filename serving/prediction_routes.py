@@ -7,16 +7,13 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from serving.batch_endpoint import BatchEndpoint
-from serving.metrics import Metrics
 from serving.model_query import PARAMETERS
-from serving.models import Models
 from serving.picture import FORMATS, FORMATS_IN_WORDS
-from serving.pipeline import Pipeline
 from serving.predictions import Prediction, Predictions
 from serving.problems import problem_descriptions
-from serving.settings import MAX_PICTURES, Settings
+from serving.services import Services
+from serving.settings import MAX_PICTURES
 from serving.upload import FIELD
-from serving.upload_memory import UploadMemory
 
 
 def _form(field: dict[str, Any]) -> dict[str, Any]:
@@ -44,10 +41,9 @@ BATCH_BODY = {
 }
 
 
-def add_predictions(
-    app: FastAPI, settings: Settings, models: Models, metrics: Metrics, pipeline: Pipeline, uploads: UploadMemory
-) -> None:
+def add_predictions(app: FastAPI, services: Services) -> None:
     """Add the routes below /predict; `HotRoute` is to answer the first of them."""
+    settings = services.settings
 
     @app.post(
         "/predict",
@@ -64,7 +60,7 @@ def add_predictions(
         """Described here, answered by `HotRoute`; what comes here has a path that only a router takes for the same."""
         raise HTTPException(404)
 
-    answer_batch = BatchEndpoint(settings, models, pipeline, uploads, metrics.predictions, metrics.failed_pictures)
+    answer_batch = BatchEndpoint(services)
 
     @app.post(
         "/predict/batch",

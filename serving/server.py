@@ -28,8 +28,10 @@ from serving.pipeline import Pipeline
 from serving.providers import CUDA, Provider, choose_provider, has_gpu
 from serving.repository import NotReady
 from serving.request_log import RequestLog, access_line
+from serving.services import Services
 from serving.settings import Settings, UsageError
 from serving.tracing import tracing
+from serving.upload_memory import UploadMemory
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +74,9 @@ def serve(
             models.watching(settings.poll_interval),
             _pipeline(settings, metrics) as pipeline,
         ):
-            config = _uvicorn_config(settings, create_app(settings, keys, models, metrics, pipeline))
+            uploads = UploadMemory(metrics.batches, settings.max_upload_memory)
+            services = Services(settings, models, metrics, pipeline, uploads)
+            config = _uvicorn_config(settings, create_app(services, keys))
             # What is there to stay need not be looked through again by every garbage collection.
             gc.collect()
             gc.freeze()

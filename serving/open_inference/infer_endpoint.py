@@ -6,32 +6,20 @@ from starlette.types import Receive, Scope, Send
 
 from serving.classifier import Classifier
 from serving.departure import while_awaited
-from serving.model_metrics import PredictionCounter
 from serving.model_query import named_model
-from serving.models import Models
 from serving.open_inference.answer import Answer, encode_answer
 from serving.open_inference.content_encoding import decoded
 from serving.open_inference.request import HEADER_LENGTH, Inference, parse_inference
-from serving.pipeline import Pipeline
-from serving.settings import Settings
+from serving.services import Services
 from serving.upload import read_bounded
-from serving.upload_memory import UploadMemory
 
 MAX_PARSED_HERE = 16_384  # bytes: under half a millisecond
 MAX_ENCODED_HERE = 4_096  # probabilities: the same
 
 
 class InferEndpoint:
-    def __init__(
-        self,
-        settings: Settings,
-        models: Models,
-        pipeline: Pipeline,
-        uploads: UploadMemory,
-        predictions: PredictionCounter,
-    ) -> None:
-        self._settings, self._models, self._pipeline, self._uploads = settings, models, pipeline, uploads
-        self._predictions = predictions
+    def __init__(self, services: Services) -> None:
+        self._services = services
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one inference request, or raises one of the exceptions that `problems` answers."""
@@ -46,22 +34,24 @@ class InferEndpoint:
         await send({"type": "http.response.body", "body": answer.body})
 
     async def _answer(self, request: Request) -> Answer:
-        classifier = named_model(self._models, **request.path_params)
-        self._pipeline.check_room(classifier)
-        with while_awaited(request.scope), self._uploads.counted(request.receive) as receive:
+        pipeline = self._services.pipeline
+        classifier = named_model(self._services.models, **request.path_params)
+        pipeline.check_room(classifier)
+        with while_awaited(request.scope), self._services.uploads.counted(request.receive) as receive:
             inference = await self._read(request, receive, classifier)
-            probabilities, labels = await self._pipeline.run(classifier, inference.images)
+            probabilities, labels = await pipeline.run(classifier, inference.images)
             if not np.isfinite(probabilities).all():
                 raise classifier.not_a_number()
             for label in labels.tolist():
-                self._predictions.count(classifier.name, classifier.metadata.class_names[label])
+                self._services.metrics.predictions.count(classifier.name, classifier.metadata.class_names[label])
             if probabilities.size > MAX_ENCODED_HERE:
-                return await self._pipeline.apart(encode_answer, classifier, inference, probabilities, labels)
+                return await pipeline.apart(encode_answer, classifier, inference, probabilities, labels)
             return encode_answer(classifier, inference, probabilities, labels)
 
     async def _read(self, request: Request, receive: Receive, classifier: Classifier) -> Inference:
-        limit = self._settings.max_batch_bytes
-        body = await read_bounded(receive, dict(request.scope["headers"]), limit, self._settings.upload_timeout)
+        settings = self._services.settings
+        limit = settings.max_batch_bytes
+        body = await read_bounded(receive, dict(request.scope["headers"]), limit, settings.upload_timeout)
         encoding = request.headers.get("content-encoding")
         header_length = request.headers.get(HEADER_LENGTH)
 
@@ -70,7 +60,8 @@ class InferEndpoint:
 
         if _is_quick(body, encoding, header_length):
             return parse()
-        return await self._pipeline.apart(parse)  # as many at once as are decoded: each takes a multiple of the body
+        # As many at once as are decoded: each takes a multiple of the body.
+        return await self._services.pipeline.apart(parse)
 
 
 def _is_quick(body: bytes, encoding: str | None, header_length: str | None) -> bool:

@@ -11,7 +11,6 @@ from fastapi import FastAPI, Request
 from pydantic import ValidationError
 from starlette.routing import Route
 
-from serving.metrics import Metrics
 from serving.model_query import named_model
 from serving.models import Models
 from serving.open_inference.infer_endpoint import InferEndpoint
@@ -31,11 +30,10 @@ from serving.open_inference.messages import (
 )
 from serving.open_inference.model_metadata import configuration_of, list_versions, metadata_of
 from serving.open_inference.request import HEADER_LENGTH
-from serving.pipeline import Pipeline
 from serving.problems import problem_descriptions
-from serving.settings import MAX_PICTURES, Settings
+from serving.services import Services
+from serving.settings import MAX_PICTURES
 from serving.upload import MalformedUpload, read_bounded
-from serving.upload_memory import UploadMemory
 
 PREFIX = "/v2"
 MODEL = f"{PREFIX}/models/{{name}}"
@@ -63,16 +61,16 @@ INFER_BODY = {
 INDEX_BODY = {"content": {"application/json": {"schema": inlined_schema(IndexRequest)}}}
 
 
-def add_inference_protocol(
-    app: FastAPI, settings: Settings, models: Models, metrics: Metrics, pipeline: Pipeline, uploads: UploadMemory
-) -> None:
+def add_inference_protocol(app: FastAPI, services: Services) -> None:
     """Add the protocol's routes; `ProtocolErrors` is to surround the app."""
-    _add_server_routes(app, settings, models, pipeline)
-    _add_model_routes(app, models)
-    _add_infer_routes(app, InferEndpoint(settings, models, pipeline, uploads, metrics.predictions), settings)
+    _add_server_routes(app, services)
+    _add_model_routes(app, services.models)
+    _add_infer_routes(app, services)
 
 
-def _add_server_routes(app: FastAPI, settings: Settings, models: Models, pipeline: Pipeline) -> None:
+def _add_server_routes(app: FastAPI, services: Services) -> None:
+    settings, models, pipeline = services.settings, services.models, services.pipeline
+
     async def read_server() -> ServerMetadata:
         return ServerMetadata(name=app.title, version=app.version, extensions=EXTENSIONS)
 
@@ -130,7 +128,9 @@ def _add_model_routes(app: FastAPI, models: Models) -> None:
         _add_get(app, f"{path}/config", read_configuration, "The same for Triton's clients", 404, 503, **described)
 
 
-def _add_infer_routes(app: FastAPI, endpoint: InferEndpoint, settings: Settings) -> None:
+def _add_infer_routes(app: FastAPI, services: Services) -> None:
+    endpoint = InferEndpoint(services)
+
     async def infer() -> None:
         """Described here, answered by `InferEndpoint`."""
 
@@ -142,7 +142,7 @@ def _add_infer_routes(app: FastAPI, endpoint: InferEndpoint, settings: Settings)
             summary=f"Classify up to {MAX_PICTURES} pictures that are decoded already",
             description="Pictures are uint8 [N, height, width, 3], RGB: as numbers in the JSON, or better as bytes "
             "after it (binary tensor data extension). The body may be compressed with gzip or deflate. "
-            f"Limit: {settings.max_batch_bytes} bytes.",
+            f"Limit: {services.settings.max_batch_bytes} bytes.",
             response_model=InferenceAnswer,
             responses=_errors(400, 404, 408, 413, 415, 500, 503)
             | {200: {"content": {"application/octet-stream": BINARY}}},

@@ -11,20 +11,19 @@ import httpx
 import numpy as np
 import pytest
 from google.protobuf import json_format
-from prometheus_client import CollectorRegistry
 from starlette.types import Message
 from tritonclient.grpc import model_config_pb2
 from tritonclient.http import InferenceServerClient, InferInput, InferRequestedOutput
 from tritonclient.utils import InferenceServerException
 
-from serving.batch_metrics import BatchMetrics
 from serving.bundle import ONE_THREAD
-from serving.model_metrics import PredictionCounter
+from serving.metrics import Metrics
 from serving.models import Models
 from serving.open_inference.answer import Answer, encode_answer
 from serving.open_inference.infer_endpoint import InferEndpoint
 from serving.pipeline import Pipeline
 from serving.providers import CPU, Provider
+from serving.services import Services
 from serving.settings import Settings
 from serving.upload_memory import UploadMemory
 from tests.serving.bundles import (
@@ -196,9 +195,10 @@ async def answer_of(models: Models, body: bytes) -> Any:
     async def send(message: Message) -> None:
         sent.append(message)
 
-    with Pipeline(BatchMetrics(CollectorRegistry()), 64, 20, 1_000_000, 1) as pipeline:
-        uploads = UploadMemory(BatchMetrics(CollectorRegistry()), 1_000_000)
-        endpoint = InferEndpoint(Settings(), models, pipeline, uploads, PredictionCounter(CollectorRegistry()))
+    metrics = Metrics(models)
+    with Pipeline(metrics.batches, 64, 20, 1_000_000, 1) as pipeline:
+        services = Services(Settings(), models, metrics, pipeline, UploadMemory(metrics.batches, 1_000_000))
+        endpoint = InferEndpoint(services)
         await endpoint({"type": "http", "path_params": {"name": MODEL}, "headers": []}, receive, send)
     _, message = sent
     return json.loads(message["body"])

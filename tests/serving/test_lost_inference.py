@@ -23,7 +23,9 @@ from serving.metrics import Metrics
 from serving.models import Models
 from serving.pipeline import Pipeline
 from serving.providers import CPU, CUDA, Provider
+from serving.services import Services
 from serving.settings import Settings
+from serving.upload_memory import UploadMemory
 from tests.serving.bundles import color_bundle, publish
 from tests.serving.pictures import BLUE, RED, flat
 from tests.serving.test_pipeline import with_pipeline
@@ -142,7 +144,9 @@ def test_probes_notice_a_run_that_does_not_end(
     models.load_default()
 
     async def test(pipeline: Pipeline, classifier: Classifier) -> None:
-        app = create_app(Settings(), (), models, Metrics(models), pipeline)
+        metrics = Metrics(models)
+        uploads = UploadMemory(metrics.batches, 1_000_000)
+        app = create_app(Services(Settings(), models, metrics, pipeline, uploads), ())
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://server") as client:
 
             async def probe() -> list[httpx.Response]:
