@@ -88,6 +88,10 @@ class LimitedProtocol(HttpToolsProtocol):
             return
         self._in_message, self._end_seen = False, True
         super().on_message_complete()
+        # uvicorn has paused reading where the body's last part was a large one, and would not see its client leave.
+        # Behind a request that waits for its turn it pauses too, and that pause stays.
+        if not self.pipeline:
+            self.flow.resume_reading()
         if self._rest_timer is not None:
             self._stop_rest_timer()
             self.timeout_keep_alive_task = self.loop.call_later(
