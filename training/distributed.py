@@ -18,6 +18,7 @@ from torch import Tensor
 
 from training.errors import LostRank, OtherRankFailed, UserError
 from training.rendezvous import connect
+from training.stopping import outlast_other_ranks
 
 Result = TypeVar("Result")
 
@@ -57,6 +58,7 @@ class World:
             try:
                 told = [function()]
             except UserError as error:
+                outlast_other_ranks()
                 told = [error]
         dist.broadcast_object_list(told, src=0, group=self.patient if slow else None)
         (outcome,) = told
@@ -75,6 +77,7 @@ class World:
         try:
             outcome = function()
         except UserError as error:
+            outlast_other_ranks()
             outcome = error
         statuses = self.gather(outcome.status if isinstance(outcome, UserError) else 0, slow)
         failed = [rank for rank, status in enumerate(statuses) if status]
@@ -122,6 +125,7 @@ def join() -> Iterator[World]:
     except RuntimeError as error:
         if not _is_lost_connection(error):
             raise
+        outlast_other_ranks()
         raise LostRank(rank) from error
     finally:
         if dist.is_initialized():

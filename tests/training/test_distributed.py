@@ -1,7 +1,11 @@
 """Several ranks, one training: the same weights as one rank, written once, each picture evaluated once."""
 
 import json
+import os
 import re
+import signal
+import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,11 +23,13 @@ from tests.training.runs import (
 )
 from training.accuracy import measure
 from training.dataset import Dataset, Split
-from training.distributed import join
+from training.distributed import World, join
+from training.errors import OtherRankFailed, UserError
 from training.network import Network
 from training.networks import make_network
 from training.recipe import Recipe
 from training.recipe_parts import TutorialArchitecture
+from training.stopping import StopRequest
 
 Trained = tuple[Path, Finished]
 
@@ -105,6 +111,38 @@ def _awake_network() -> Network:
     recipe = replace(Recipe(), network=TutorialArchitecture(conv1=0.1, conv2=0.03))
     network = make_network(recipe, 10)
     return network.initialize(torch.Generator().manual_seed(1), torch.empty(0, 3, 32, 32))
+
+
+FAILURES: dict[str, Callable[[World, Callable[[], None]], None]] = {
+    "of rank 0": lambda world, fail: world.on_main(fail),
+    "of all ranks": lambda world, fail: world.on_each(fail),
+    "in the loop": lambda _, fail: _fail_in_the_loop(fail),
+}
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+def test_who_says_what_is_wrong_outlasts_ranks_that_end_of_it(failure: str) -> None:
+    """Launchers send SIGTERM to the others as soon as they see that one has ended."""
+    assert in_ranks(2, _fail, failure) == [1, 1]
+
+
+def _fail(_rank: int, failure: str) -> None:
+    def fail() -> None:
+        raise UserError("The disk is full.")
+
+    try:
+        with join() as world:
+            FAILURES[failure](world, fail)
+    except UserError:
+        os.kill(os.getpid(), signal.SIGTERM)
+        sys.exit(1)
+    except OtherRankFailed:
+        sys.exit(1)
+
+
+def _fail_in_the_loop(fail: Callable[[], None]) -> None:
+    with StopRequest(repeated=True):
+        fail()
 
 
 def _count_correct(rank: int, folder: Path) -> None:
