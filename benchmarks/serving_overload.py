@@ -99,7 +99,9 @@ def measure(args: argparse.Namespace) -> None:
 def _peak(port: int, request: Request, seconds: int) -> float:
     """Good answers a second."""
     ask(port, request, max(PEAK_CONNECTIONS), WARM_UP_SECONDS)
-    return max(ask(port, request, connections, seconds).rate for connections in PEAK_CONNECTIONS)
+    if rate := max(ask(port, request, connections, seconds).rate for connections in PEAK_CONNECTIONS):
+        return rate
+    raise UserError(f"The server gave no good answer in {seconds} s; give more --peak-seconds.")
 
 
 def _pause_ms(connections: int, max_queue: int, surplus: float) -> int:

@@ -26,7 +26,7 @@ def chromium(*flags: str) -> Iterator[Browser]:
     if program is None:
         pytest.skip("needs Chromium: install it, or name it in CHROMIUM")
     with sync_api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=program, args=[*FLAGS, *flags])
+        started = playwright.chromium.launch(executable_path=program, args=[*FLAGS, *flags], timeout=120_000)
         sync_api.expect.set_options(timeout=10_000)
         yield started
         started.close()

@@ -16,6 +16,7 @@ from benchmarks.log_lines import Interval
 from benchmarks.peers import plain_pytorch
 from benchmarks.scaling import Size, table
 from benchmarks.summaries import shares
+from tests.training.processes import SECONDS
 from tests.training.test_reference import WEIGHTS
 from training.recipe import RECIPES
 from training.recipe_parts import TutorialArchitecture
@@ -23,7 +24,6 @@ from training.tutorial_network import TutorialNetwork
 
 REPOSITORY = Path(__file__).parent.parent
 REFERENCE = REPOSITORY / "tests" / "training" / "reference" / "tensorflow.npz"
-SECONDS = 240
 RECIPE = RECIPES["tutorial"]
 NUMBER = r"([\d,]+(?:\.\d+)?)"
 SPREAD = rf"{NUMBER} \({NUMBER} to {NUMBER}\)"

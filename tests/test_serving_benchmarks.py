@@ -1,5 +1,6 @@
 """The benchmarks of the server: that they measure, and that only who answers rightly is measured."""
 
+import contextlib
 import json
 import math
 import os
@@ -21,6 +22,7 @@ from benchmarks.serving_process import ServerProcess, free_port, processes
 from benchmarks.serving_requests import make_picture, raw
 from benchmarks.serving_table import failures, latencies, rates
 from tests.test_benchmarks import SPREAD, figures
+from tests.training.processes import SECONDS
 from training.errors import UserError
 
 REPOSITORY = Path(__file__).parent.parent
@@ -48,7 +50,7 @@ def run(module: str, *arguments: object, **variables: str) -> subprocess.Complet
         env=os.environ | variables,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=SECONDS,
     )
 
 
@@ -58,12 +60,15 @@ def load(answers: int = 100, refused: int = 0, unanswered: int = 0) -> Load:
 
 def states(family: Sequence[int]) -> set[str]:
     """What proc(5) says of those that are left of these processes: T is stopped, Z has ended."""
-    files = [Path(f"/proc/{pid}/stat") for pid in family]
-    return {file.read_text().rpartition(")")[2].split()[0] for file in files if file.exists()}
+    found = set()
+    for pid in family:
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            found.add(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0])
+    return found
 
 
 def wait_until(reached: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + SECONDS
     while not reached():
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -71,7 +76,7 @@ def wait_until(reached: Callable[[], bool]) -> None:
 
 @needs_wrk
 def test_ours_beside_plain_fastapi() -> None:
-    quick = ["--only", "ours,fastapi", "--rounds", 1, "--seconds", 1, "--connections", 2]
+    quick = ["--only", "ours,fastapi", "--rounds", 1, "--seconds", 2, "--connections", 2]
     done = run("serving", *quick, "--ceiling")
     assert done.returncode == 0, done.stderr
     rows = [line for line in done.stdout.splitlines() if re.search(SPREAD, line)]
@@ -88,7 +93,7 @@ def test_ours_beside_plain_fastapi() -> None:
 
 @needs_wrk
 def test_overload() -> None:
-    quick = ["--seconds", 2, "--peak-seconds", 1, "--connections", 64, "--max-queue", 8]
+    quick = ["--seconds", 2, "--peak-seconds", 2, "--connections", 64, "--max-queue", 8]
     done = run("serving_overload", *quick)
     assert done.returncode == 0, done.stderr
     rows = dict(re.findall(r"^\| (.+) \| (.+) \|$", done.stdout, re.MULTILINE))

@@ -36,4 +36,5 @@ def make_app() -> FastAPI:
 if __name__ == "__main__":
     port, processes = map(int, sys.argv[1:])
     app = "benchmarks.peers.plain_fastapi:make_app"
-    uvicorn.run(app, factory=True, port=port, workers=processes, log_level="warning")
+    # A worker that imports answers its supervisor only afterwards: on a busy machine not within uvicorn's 5 seconds.
+    uvicorn.run(app, factory=True, port=port, workers=processes, log_level="warning", timeout_worker_healthcheck=90)

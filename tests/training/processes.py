@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-SECONDS = 240  # for anything at all, on a machine that is busy with something else
+SECONDS = 600  # for anything at all, on a machine that is busy with something else
 
 _forks = multiprocessing.get_context("forkserver")
 _forks.set_forkserver_preload(["training.commands", "training.export", "training.report.run_report"])

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.training.processes import REPOSITORY, RunCommand
+from tests.training.processes import REPOSITORY, SECONDS, RunCommand
 from tests.training.runs import snapshot, train_command
 
 
 def type_in(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "training", *arguments]
     environment = os.environ | {"COLUMNS": "200"}
-    return subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=SECONDS)
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_whoever_reads_the_output_may_leave() -> None:
     read, write = os.pipe()
     os.close(read)
     command = [sys.executable, "-m", "training", "fetch", "--data", "synthetic"]
-    done = subprocess.run(command, cwd=REPOSITORY, stdout=write, stderr=subprocess.PIPE, text=True, timeout=60)
+    done = subprocess.run(command, cwd=REPOSITORY, stdout=write, stderr=subprocess.PIPE, text=True, timeout=SECONDS)
     os.close(write)
     assert done.returncode == 128 + signal.SIGPIPE
     assert done.stderr == ""

@@ -70,7 +70,7 @@ def test_a_machine_that_dies_and_comes_back(launch: StartLauncher, tmp_path: Pat
 
     def start_machine() -> Launcher:
         rendezvous = ["--nnodes=2", "--nproc-per-node=1", "--max-restarts=3", "--rdzv-backend=c10d", "--rdzv-id=one"]
-        patience = ["--rdzv-conf=keep_alive_interval=1,keep_alive_max_attempt=2"]
+        patience = ["--rdzv-conf=keep_alive_interval=1,keep_alive_max_attempt=6"]
         command = train_command(tmp_path / "run", cifar10_dir, ENDLESS, *SAVING)
         return launch(
             *["torch.distributed.run", *rendezvous, f"--rdzv-endpoint={endpoint[0]}:{endpoint[1]}", *patience],

@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import signal
 import stat
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,7 +17,7 @@ import pytest
 import torch
 
 from tests.training.picture_folders import color_of, numbered, write_flat_pictures
-from tests.training.processes import RunCommand, StartCommand
+from tests.training.processes import SECONDS, RunCommand, StartCommand, fork
 from training.dataset import Dataset
 from training.errors import UserError
 from training.named_datasets import load
@@ -154,16 +156,28 @@ def test_a_damaged_cache_is_made_again(
     assert torch.equal(dataset.train.images, images)
 
 
-def test_killed_in_the_middle(start: StartCommand, cache: Path, tmp_path: Path) -> None:
-    folder = write_flat_pictures(tmp_path / "large", numbered({"a": 150, "b": 150}), (700, 700))
-    command = start("fetch", "--data", f"folder:{folder}", "--image-size", 64, interpreter=True)
-    command.wait_for(lambda: any(path.stat().st_size for path in cache.glob("*/*/.*.part")))
-    command.kill()
+def test_killed_in_the_middle(folder: Path, cache: Path) -> None:
+    process = fork(load_and_die, folder, cache)
+    process.join(SECONDS)
+    assert process.exitcode == -signal.SIGKILL
     assert kept(cache) == []
-    dataset, told = load_told(folder, 64)
-    assert "Decoding 300" in told
+    assert any(path.stat().st_size for path in cache.glob("*/*/.*.part"))
+    dataset, told = load_told(folder)
+    assert "Decoding 24" in told
     assert list(cache.glob("*/*/.*.part")) == []
-    assert len(dataset.train) + len(dataset.test) == 300
+    assert len(dataset.train) + len(dataset.test) == 24
+
+
+def load_and_die(folder: Path, cache: Path) -> None:
+    """Dies when it has decoded all pictures, and is about to say that this file of the cache is whole."""
+
+    def die(event: str, arguments: tuple[object, ...]) -> None:
+        if event == "os.rename" and str(arguments[0]).startswith(str(cache)):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    os.environ["XDG_CACHE_HOME"] = str(cache)
+    sys.addaudithook(die)
+    load_told(folder)
 
 
 def test_of_two_at_once_one_decodes(start: StartCommand, cache: Path, tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def test_no_test_picture_is_a_training_picture(synthetic: Dataset) -> None:
 def test_made_within_seconds() -> None:
     start = time.process_time()
     load("synthetic", None)
-    assert time.process_time() - start < 10
+    assert time.process_time() - start < 60  # 2 seconds alone; minutes, drawn one by one
 
 
 def test_a_line_through_the_pixels_does_not_solve_it(synthetic: Dataset) -> None:

@@ -40,14 +40,14 @@ def test_the_first_layer_whitens_patches(cifar10: Dataset) -> None:
 
 def test_blocks_start_by_handing_their_input_on(cifar10: Dataset) -> None:
     network = fresh(cifar10.train.images[:100])
-    x = torch.rand(2, 64, 8, 8)
+    x = torch.rand(2, 64, 8, 8, generator=torch.Generator().manual_seed(0))
     second = network.block1.convolutions[1]
     torch.testing.assert_close(second(x), x)
 
 
 def test_three_convolutions_are_a_residual(cifar10: Dataset) -> None:
     block = fresh(cifar10.train.images[:100], WhitenedArchitecture(depth=3)).block2
-    x = torch.rand(2, 64, 8, 8)
+    x = torch.rand(2, 64, 8, 8, generator=torch.Generator().manual_seed(0))
     first = F.gelu(block.norms[0](F.max_pool2d(block.convolutions[0](x), 2)))
     assert not torch.equal(block(x), first)
     with torch.no_grad():
@@ -59,7 +59,7 @@ def test_three_convolutions_are_a_residual(cifar10: Dataset) -> None:
 @pytest.mark.parametrize("size", [(7, 7), (8, 8), (15, 8), (8, 15)])
 def test_training_leaves_out_what_pooling_does_not_look_at(cifar10: Dataset, size: tuple[int, int]) -> None:
     block = fresh(cifar10.train.images[:100]).block2
-    x = torch.rand(2, 64, *size)
+    x = torch.rand(2, 64, *size, generator=torch.Generator().manual_seed(0))
     pooled: list[torch.Tensor] = []
     block.norms[0].register_forward_pre_hook(lambda _, inputs: pooled.append(inputs[0]))
     weights, gradients, operations = block.convolutions[0].weight, [], []
