@@ -35,6 +35,7 @@ class BatchEndpoint:
             # Nothing here holds the body once its pictures have been taken out of it.
             reading = read_body(receive, headers, settings.max_batch_bytes, settings.upload_timeout)
             pictures = await pipeline.apart(extract_pictures, await reading, content_type_of(headers), MAX_PICTURES)
+            pipeline.check_decoders()
             with pipeline.admitted(classifier, len(pictures)):
                 found = await asyncio.gather(
                     *(pipeline.classify(classifier, picture.content) for picture in pictures),

@@ -19,6 +19,7 @@ from serving.batcher import Batcher
 from serving.cheap_picture import MAX_PIXELS, is_cheap
 from serving.classifier import Classifier, InferenceFailed, Outputs, joined
 from serving.current_request import note_stage
+from serving.decoders import Decoders
 from serving.picture import decode_picture, decode_small
 from serving.predictions import Prediction
 from serving.upload import extract_picture
@@ -46,7 +47,7 @@ class Pipeline:
         self._metrics, self._max_pixels = metrics, max_pixels
         self._max_queue, self._max_wait = max_queue, max_wait
         self._batcher = Batcher(metrics)
-        self._decoders = ThreadPoolExecutor(decoding_threads, thread_name_prefix="decoding")
+        self._decoders = Decoders(decoding_threads)
         # Whole batches need no company. On a thread of their own, they and single pictures take turns.
         self._tensors = ThreadPoolExecutor(1, thread_name_prefix="tensors")
         self._closing = threading.Event()
@@ -61,7 +62,7 @@ class Pipeline:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._closing.set()
-        self._decoders.shutdown(cancel_futures=True)
+        self._decoders.close()
         self._tensors.shutdown(cancel_futures=True)
         self._batcher.close()
 
@@ -74,12 +75,11 @@ class Pipeline:
         if self._unanswered + pictures > self._max_queue:
             self._metrics.refused.inc()
             raise QueueFull(f"{self._unanswered} pictures are waiting already, of {self._max_queue}; try again later.")
-        wait = self._wait_for(classifier)
-        if wait > self._max_wait:
-            self._metrics.refused.inc()
-            raise QueueFull(
-                f"The pictures that wait already take {wait:.0f} seconds, of {self._max_wait:g}; try again later."
-            )
+        self._check_wait(self._wait_for(classifier))
+
+    def check_decoders(self) -> None:
+        """Raises QueueFull where a picture, large or one of many, would wait too long to be decoded."""
+        self._check_wait(self._decoders.wait)
 
     @contextmanager
     def admitted(self, classifier: Classifier, pictures: int = 1) -> Iterator[None]:
@@ -94,7 +94,7 @@ class Pipeline:
 
     def apart(self, function: Callable[..., T], *arguments: object) -> asyncio.Future[T]:
         """On a thread for what would keep the event loop from everybody else's requests."""
-        return asyncio.get_running_loop().run_in_executor(self._decoders, function, *arguments)
+        return self._decoders.apart(function, *arguments)
 
     async def classify_upload(self, classifier: Classifier, body: bytes, content_type: str) -> Prediction:
         """Answers for the picture in a request's body.
@@ -113,6 +113,7 @@ class Pipeline:
                 # A hop to another thread would cost more than decoding does.
                 picture = decode_small(data, classifier.picture_size, self._max_pixels, MAX_PIXELS)
             if picture is None:
+                self.check_decoders()
                 return await self.classify(classifier, data)
             note_stage("decode", began, time.monotonic())
             if classifier.is_quick and await self._is_alone():
@@ -122,7 +123,7 @@ class Pipeline:
     async def classify(self, classifier: Classifier, data: bytes) -> Prediction:
         """Answers for an encoded picture that has been admitted, large or one of many."""
         began = time.monotonic()
-        picture = await self.apart(decode_picture, data, classifier.picture_size, self._max_pixels)
+        picture = await self._decoders.decode(decode_picture, data, classifier.picture_size, self._max_pixels)
         note_stage("decode", began, time.monotonic())
         return await self._batcher.classify(classifier, picture)
 
@@ -163,6 +164,13 @@ class Pipeline:
         for _ in range(2):  # what sockets hold becomes a request's task, and this begins
             await asyncio.sleep(0)
         return self._unanswered == 1
+
+    def _check_wait(self, seconds: float) -> None:
+        if seconds > self._max_wait:
+            self._metrics.refused.inc()
+            raise QueueFull(
+                f"The pictures that wait already take {seconds:.0f} seconds, of {self._max_wait:g}; try again later."
+            )
 
     def _wait_for(self, classifier: Classifier) -> float:
         """How many seconds the network will take for what comes before another picture, as classifiers take turns."""

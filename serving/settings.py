@@ -124,8 +124,8 @@ class Settings:
         metadata=_setting(
             values.seconds,
             "SECONDS",
-            "how long a picture may have to wait for those before it, by the time that their models take; a longer "
-            "wait is answered with 503",
+            "how long a picture may have to wait for those before it, by the time that decoding them and their models "
+            "take; a longer wait is answered with 503",
         ),
     )
     api_key: str = field(

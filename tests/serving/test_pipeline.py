@@ -3,6 +3,7 @@
 import asyncio
 import json
 import threading
+import time
 import weakref
 from io import BytesIO
 from pathlib import Path
@@ -23,7 +24,7 @@ from serving.predictions import Prediction
 from serving.providers import CPU, Provider
 from tests.serving.bundles import color_bundle, metadata, publish
 from tests.serving.hostile_pictures import jpeg_of_two_frames
-from tests.serving.pictures import BLUE, GREEN, RED, encode
+from tests.serving.pictures import BLUE, GREEN, RED, encode, flat
 from tests.serving.running_server import Server
 
 PICTURES = {"red": RED, "green": GREEN, "blue": BLUE}
@@ -96,6 +97,30 @@ def test_no_large_picture_is_decoded_by_the_event_loop_however_small_it_looks(
 
     with_pipeline(test, classifier)
     assert threads == ["decoding_0"]
+
+
+def test_no_more_is_let_in_than_can_be_decoded_in_time(classifier: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
+    def decode(*arguments: Any) -> Any:
+        time.sleep(0.1)
+        return decode_picture(*arguments)
+
+    monkeypatch.setattr("serving.pipeline.decode_picture", decode)
+    large = encode(flat((255, 0, 0), (600, 600)))
+
+    async def test(pipeline: Pipeline, classifier: Classifier) -> None:
+        async def ask(picture: bytes) -> Prediction:
+            return await pipeline.classify_upload(classifier, picture, "image/png")
+
+        await ask(large)
+        found = await asyncio.gather(*[ask(large) for _ in range(30)], ask(RED), return_exceptions=True)
+        let_in = [each for each in found[:30] if isinstance(each, Prediction)]
+        assert 1 <= len(let_in) <= 5  # of which the last waits for 0.4 seconds
+        assert {type(each) for each in found[len(let_in) : 30]} == {QueueFull}
+        assert isinstance(found[30], Prediction), "a small picture does not wait for them"
+        assert isinstance(await ask(large), Prediction)
+
+    registry = with_pipeline(test, classifier, max_wait=0.4)
+    assert 25 <= (registry.get_sample_value("inference_refused_total") or 0) <= 29
 
 
 class Mark:
